@@ -1,0 +1,159 @@
+"""What agents, and programs that use agents, ask of a runtime.
+
+Names and signatures are AutoGen's, so that programs move by changing imports; arguments that AutoGen does
+not have are keywords with a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, overload, runtime_checkable
+
+from callboard.agent.agent import Agent, AgentMetadata
+from callboard.agent.cancellation import CancellationToken
+from callboard.agent.serialization import MessageSerializer
+from callboard.core.identity import AgentId, AgentType, TopicId
+from callboard.core.subscription import Subscription
+
+T = TypeVar("T", bound=Agent)
+
+
+@runtime_checkable
+class AgentRuntime(Protocol):
+    """Where agents live: `LocalRuntime` in one process, `WorkerRuntime` in many."""
+
+    async def send_message(
+        self,
+        message: Any,  # noqa: ANN401 (any serializable message)
+        recipient: AgentId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:  # noqa: ANN401 (whatever the handler returned)
+        """Call one agent and wait for its reply.
+
+        Args:
+            message: What to send; a serializer of its type must be known.
+            recipient: The agent to call. It is created if it is not there.
+            sender: Who calls; None when that is no agent.
+            cancellation_token: When it is cancelled the call ends with `asyncio.CancelledError` and the
+                handler is told to stop.
+            message_id: `MessageContext.message_id` of the handler; None makes one.
+            timeout_s: Seconds until the call ends with `DeadlineExceeded`; None is the runtime's default.
+
+        Returns:
+            What the handler returned, None included.
+
+        Raises:
+            AgentNotFound: No worker registered the recipient's type.
+            RemoteAgentError: The handler raised.
+            DeadlineExceeded: There was no answer in time.
+            Unavailable: The agent's worker, or the host, was lost.
+            InvalidMessage: The message cannot be written.
+            ResourceExhausted: The message is too large, or too many calls wait for that agent.
+        """
+        ...
+
+    async def publish_message(
+        self,
+        message: Any,  # noqa: ANN401 (any serializable message)
+        topic_id: TopicId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Publish an event to all agents subscribed to the topic, except ``sender`` itself.
+
+        Outside a turn it returns when the host has the event; inside a turn it leaves at once and is not
+        waited for, and a refusal fails the turn.
+
+        Raises:
+            Unavailable: The host was lost before it confirmed the event.
+            InvalidMessage: The message cannot be written.
+            ResourceExhausted: The event is larger than the host's limit; the text names both sizes.
+        """
+        ...
+
+    async def register_factory(
+        self,
+        type: str | AgentType,  # noqa: A002 (AutoGen's name)
+        agent_factory: Callable[[], T | Awaitable[T]],
+        *,
+        expected_class: type[T] | None = None,
+    ) -> AgentType:
+        """Serve agents of ``type`` here. The factory runs once for each instance, on its first message.
+
+        Inside the factory `AgentInstantiationContext` tells the id and the runtime.
+
+        Raises:
+            AlreadyRegistered: This runtime serves the type already.
+            InvalidIdentifier: The name breaks its rule.
+        """
+        ...
+
+    async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
+        """Serve the agent ``agent_id`` with an instance made elsewhere."""
+        ...
+
+    async def try_get_underlying_agent_instance(
+        self,
+        id: AgentId,  # noqa: A002 (AutoGen's name)
+        type: type[T] = Agent,  # type: ignore[assignment]  # noqa: A002 (AutoGen's name and default)
+    ) -> T:
+        """The instance itself, for tests. Raises `NotAccessibleError` when it lives in another process."""
+        ...
+
+    @overload
+    async def get(self, id: AgentId, /, *, lazy: bool = ...) -> AgentId: ...
+
+    @overload
+    async def get(self, type: AgentType | str, /, key: str = ..., *, lazy: bool = ...) -> AgentId: ...
+
+    async def get(self, id_or_type: AgentId | AgentType | str, /, key: str = "default", *, lazy: bool = True) -> AgentId:
+        """The id of an agent. With ``lazy=False`` an instance served here is created now."""
+        ...
+
+    async def save_state(self) -> Mapping[str, Any]:
+        """The state of every instance in this runtime, by ``type/key``."""
+        ...
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        """Give instances the state that `save_state` returned, creating them where needed."""
+        ...
+
+    async def agent_metadata(self, agent: AgentId) -> AgentMetadata:
+        """The metadata of an agent served here."""
+        ...
+
+    async def agent_save_state(self, agent: AgentId) -> Mapping[str, Any]:
+        """The state of an agent served here."""
+        ...
+
+    async def agent_load_state(self, agent: AgentId, state: Mapping[str, Any]) -> None:
+        """Give an agent served here its state."""
+        ...
+
+    async def add_subscription(self, subscription: Subscription) -> None:
+        """Subscribe, also while events flow: what is published after this returns is delivered.
+
+        Raises:
+            AlreadyRegistered: This runtime has a subscription equal to it.
+        """
+        ...
+
+    async def remove_subscription(self, id: str) -> None:  # noqa: A002 (AutoGen's name)
+        """Unsubscribe, also while events flow: what is published after this returns is not delivered.
+
+        Raises:
+            LookupError: There is no such subscription.
+        """
+        ...
+
+    def add_message_serializer(
+        self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]
+    ) -> None:
+        """Let messages of a type be sent and received. A second serializer of a type replaces the first."""
+        ...

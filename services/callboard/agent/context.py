@@ -1,0 +1,27 @@
+"""What a handler is told besides the message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from callboard.agent.cancellation import CancellationToken
+from callboard.core.identity import AgentId, TopicId
+
+
+@dataclass(slots=True)
+class MessageContext:
+    """What a handler is told besides the message.
+
+    Attributes:
+        sender: The agent that published or called; None when that was no agent.
+        topic_id: The topic of an event; None for a call.
+        is_rpc: Whether the sender waits for the handler's result.
+        cancellation_token: Cancelled when the result is no longer wanted.
+        message_id: The CloudEvent's id, or the call's; chosen by the sender, unique only by source.
+    """
+
+    sender: AgentId | None
+    topic_id: TopicId | None
+    is_rpc: bool
+    cancellation_token: CancellationToken
+    message_id: str
