@@ -1,0 +1,81 @@
+# Everything that is done to this repository, on any machine with make and Python 3.11 or newer.
+# `make test ARGS="-k name -x"` hands ARGS to pytest; PYTHON picks the interpreter.
+.DEFAULT_GOAL := help
+PYTHON ?= >=3.11
+ARGS ?=
+UV := requirements/uv.sh
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+# Directories too: what is deleted must leave the wheel.
+SOURCES := $(shell find services -name __pycache__ -prune -o -print)
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup: .venv/.installed ## make .venv: callboard, editable, and every tool
+
+fmt: setup ## format the code and mend what ruff can mend
+	.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .
+
+lint: setup protos/node_modules/.installed ## ruff, import rules, buf
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
+	protos/node_modules/.bin/buf lint protos
+
+types: setup ## mypy --strict
+	.venv/bin/mypy
+
+test: .venv-test/.wheel ## run the tests against the built wheel, newest dependencies
+	CALLBOARD_TEST_WHEEL=1 .venv-test/bin/pytest $(ARGS)
+
+test-oldest: .venv-oldest/.wheel ## the same with the oldest dependencies that pyproject.toml allows
+	CALLBOARD_TEST_WHEEL=1 .venv-oldest/bin/pytest $(ARGS)
+
+proto: .venv-proto/.locked ## generate the protobuf code
+	.venv-proto/bin/python protos/generate.py
+
+proto-check: .venv-proto/.locked ## compare the committed protobuf code with a fresh generation
+	.venv-proto/bin/python protos/generate.py --check
+
+check: lint types proto-check ## all that needs no test
+
+demo: setup ## start a host and two workers, and run the samples on them
+	.venv/bin/python -m callboard_samples.demo
+
+build: dist/.built ## build the wheel into dist/
+
+lock: ## resolve and pin the dependencies anew
+	$(COMPILE) --upgrade --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --extra test pyproject.toml --constraints requirements/dev.txt --output-file requirements/test.txt
+	$(COMPILE) --upgrade --extra test pyproject.toml --resolution lowest-direct --output-file requirements/oldest.txt
+	$(COMPILE) --upgrade requirements/proto.in --output-file requirements/proto.txt
+	$(COMPILE) --upgrade requirements/uv.in --output-file requirements/uv.txt
+
+clean: ## remove all that make made
+	rm -rf .tools .venv .venv-* dist protos/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find services tests protos -name __pycache__ -prune -exec rm -r {} +
+
+.venv/.installed: requirements/dev.txt pyproject.toml
+	$(UV) venv --quiet --clear --python '$(PYTHON)' .venv
+	$(UV) pip sync --quiet --python .venv --require-hashes requirements/dev.txt
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-%/.locked: requirements/%.txt
+	$(UV) venv --quiet --clear --python '$(PYTHON)' .venv-$*
+	$(UV) pip sync --quiet --python .venv-$* --require-hashes $<
+	@touch $@
+
+.venv-%/.wheel: .venv-%/.locked dist/.built
+	$(UV) pip install --quiet --python .venv-$* --no-deps --reinstall dist/*.whl
+	@touch $@
+
+dist/.built: .venv/.installed pyproject.toml LICENSE $(SOURCES)
+	rm -rf dist && .venv/bin/hatchling build --target wheel
+	@touch $@
+
+protos/node_modules/.installed: protos/package.json protos/package-lock.json
+	@command -v npm >/dev/null || { echo "buf comes from npm, which is missing: install it (on Debian: apt-get install npm)" >&2; exit 1; }
+	npm ci --prefix protos --no-audit --no-fund
+	@touch $@
+
+.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo build lock clean
+.PRECIOUS: .venv-%/.locked
