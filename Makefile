@@ -74,7 +74,7 @@ dist/.built: .venv/.installed pyproject.toml LICENSE $(SOURCES)
 
 protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	@command -v npm >/dev/null || { echo "buf comes from npm, which is missing: install it (on Debian: apt-get install npm)" >&2; exit 1; }
-	npm ci --prefix protos --no-audit --no-fund
+	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 .PHONY: help setup fmt lint types test test-oldest proto proto-check check demo build lock clean
