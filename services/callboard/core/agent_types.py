@@ -1,0 +1,126 @@
+"""The agent types that a broker knows: who serves them, what they subscribe to, what waits for them.
+
+A type is durable unless it was registered for its session only: it outlives its workers. While workers of
+the type are live, its subscriptions are the union of what the live sessions declare; when the last worker
+leaves, what it declared stays, so that events published meanwhile wait for the next worker.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from callboard.core.calls import OpenCall
+from callboard.core.frames import SubscriptionEntry
+from callboard.core.grants import Grants, Serials
+from callboard.core.placement import weights_of
+from callboard.core.queues import Queues
+from callboard.core.routing import Kind, Routes
+from callboard.core.session import Session
+
+Pattern: TypeAlias = tuple[Kind, str]
+
+
+class AgentTypeState:
+    """One agent type.
+
+    Attributes:
+        workers: The live sessions that serve it, and what each wants of the partitions.
+        plan: Who should hold each partition; a partition goes there as soon as it is free.
+        calls: By partition the calls that wait for it to have a holder.
+    """
+
+    def __init__(self, name: str, partitions: int, serials: Serials, *, session_only: bool) -> None:
+        self.name = name
+        self.session_only = session_only
+        self.queues = Queues(name, partitions)
+        self.grants: Grants[Session] = Grants(partitions, serials)
+        self.plan: list[Session | None] = [None] * partitions
+        self.workers: dict[Session, tuple[int, ...]] = {}
+        self.calls: dict[int, deque[OpenCall[Session]]] = {}
+
+    def add_worker(self, session: Session) -> None:
+        """``session`` serves the type from here on."""
+        self.workers[session] = weights_of(session.client_id, self.name, len(self.grants))
+
+
+class AgentTypes:
+    """All agent types by name, with the index of their subscriptions."""
+
+    def __init__(self, partitions: int, serials: Serials) -> None:
+        self._partitions = partitions
+        self._serials = serials
+        self._routes = Routes()
+        self._states: dict[str, AgentTypeState] = {}
+        self._declared: dict[str, dict[Pattern, set[Session | None]]] = {}
+
+    def get(self, name: str) -> AgentTypeState | None:
+        """The type of that name."""
+        return self._states.get(name)
+
+    def __iter__(self) -> Iterable[AgentTypeState]:
+        return iter(list(self._states.values()))
+
+    def ensure(self, name: str, *, session_only: bool) -> AgentTypeState:
+        """The type of that name, made when there is none. The last registration decides how it ends."""
+        state = self._states.get(name)
+        if state is None:
+            state = AgentTypeState(name, self._partitions, self._serials, session_only=session_only)
+            self._states[name] = state
+        state.session_only = session_only
+        return state
+
+    def forget(self, name: str) -> None:
+        """Drop the type and what stayed behind of its subscriptions."""
+        del self._states[name]
+        for pattern in list(self._declared.get(name, {})):
+            self._withdraw(name, pattern, None)
+
+    def subscribers(self, topic_type: str) -> tuple[str, ...]:
+        """The names of the types subscribed to ``topic_type``, known or not."""
+        return self._routes.match(topic_type)
+
+    def patterns(self, name: str) -> list[Pattern]:
+        """What the type subscribes to, in order."""
+        return sorted(self._declared.get(name, {}))
+
+    def declare(
+        self, session: Session, old: Iterable[SubscriptionEntry], new: Iterable[SubscriptionEntry]
+    ) -> None:
+        """``session`` declares ``new`` where it had declared ``old``."""
+        before = {(entry.agent_type, (entry.kind, entry.pattern)) for entry in old}
+        after = {(entry.agent_type, (entry.kind, entry.pattern)) for entry in new}
+        for name, pattern in sorted(after - before):
+            self._assert(name, pattern, session)
+        for name, pattern in sorted(before - after):
+            self._withdraw(name, pattern, session)
+
+    def keep_after(self, session: Session, name: str, declared: Iterable[SubscriptionEntry]) -> None:
+        """``session`` was the last worker of ``name``: what it declared for the type stays."""
+        for entry in declared:
+            if entry.agent_type == name:
+                self._assert(name, (entry.kind, entry.pattern), None)
+
+    def drop_kept(self, name: str) -> None:
+        """A worker of ``name`` is back: only what live sessions declare counts again."""
+        for pattern in list(self._declared.get(name, {})):
+            self._withdraw(name, pattern, None)
+
+    def _assert(self, name: str, pattern: Pattern, session: Session | None) -> None:
+        sessions = self._declared.setdefault(name, {}).setdefault(pattern, set())
+        if not sessions:
+            self._routes.add(*pattern, name)
+        sessions.add(session)
+
+    def _withdraw(self, name: str, pattern: Pattern, session: Session | None) -> None:
+        patterns = self._declared.get(name, {})
+        sessions = patterns.get(pattern)
+        if sessions is None or session not in sessions:
+            return
+        sessions.discard(session)
+        if not sessions:
+            self._routes.remove(*pattern, name)
+            del patterns[pattern]
+            if not patterns:
+                del self._declared[name]

@@ -1,0 +1,151 @@
+"""The calls that are open: each gets exactly one ending."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from callboard.core.event import Address, TraceContext, TurnId
+
+MAX_CHAIN = 32
+"""Turns that may wait for one call: A calls B calls C ... A longer chain is a loop in practice."""
+
+W = TypeVar("W", bound=Hashable)
+
+
+@dataclass(slots=True, eq=False)
+class OpenCall(Generic[W]):
+    """A call between its beginning and its ending.
+
+    Attributes:
+        id: The host's id, never reused in an epoch.
+        caller: The session that called.
+        caller_id: The id that the caller chose.
+        callee: The session that runs it; None while it waits for one.
+        deadline: When it ends with DEADLINE_EXCEEDED, in the broker's time, in seconds.
+        chain: The turns that wait for it, outermost first.
+    """
+
+    id: int
+    caller: W
+    caller_id: int
+    target: Address
+    payload: bytes
+    deadline: float
+    chain: tuple[TurnId, ...] = ()
+    sender: Address | None = None
+    hop: TraceContext | None = None
+    callee: W | None = None
+
+
+class OpenCalls(Generic[W]):
+    """The table of open calls.
+
+    Reads no clock and performs no I/O: each method takes what happened, updates the table and returns the
+    calls that are to be told about it.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, OpenCall[W]] = {}
+        self._by_caller: dict[tuple[W, int], OpenCall[W]] = {}
+        self._by_session: dict[W, dict[int, OpenCall[W]]] = {}
+        self._deadlines: list[tuple[float, int]] = []
+        self._last_id = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, call_id: int) -> OpenCall[W] | None:
+        """The open call of that id."""
+        return self._by_id.get(call_id)
+
+    def begin(  # noqa: PLR0913 (a call has that many parts)
+        self,
+        caller: W,
+        caller_id: int,
+        target: Address,
+        payload: bytes,
+        *,
+        deadline: float,
+        chain: tuple[TurnId, ...] = (),
+        sender: Address | None = None,
+        hop: TraceContext | None = None,
+    ) -> OpenCall[W] | None:
+        """Open a call; None when the caller has one of that id open (a repeated frame)."""
+        if (caller, caller_id) in self._by_caller:
+            return None
+        self._last_id += 1
+        call = OpenCall(self._last_id, caller, caller_id, target, payload, deadline, chain, sender, hop)
+        self._by_id[call.id] = call
+        self._by_caller[caller, caller_id] = call
+        self._by_session.setdefault(caller, {})[call.id] = call
+        heapq.heappush(self._deadlines, (deadline, call.id))
+        return call
+
+    def assign(self, call: OpenCall[W], callee: W) -> None:
+        """``callee`` runs ``call`` from here on."""
+        call.callee = callee
+        self._by_session.setdefault(callee, {})[call.id] = call
+
+    def answer(self, call_id: int, callee: W, *, last: bool) -> OpenCall[W] | None:
+        """The call to pass an answer of ``callee`` on to; None for a late, repeated or forged one."""
+        call = self._by_id.get(call_id)
+        if call is None or call.callee is not callee:
+            return None
+        if last:
+            self.end(call)
+        return call
+
+    def cancel(self, caller: W, caller_id: int) -> OpenCall[W] | None:
+        """The caller gave up: the call that ended by it, whose callee is to be told; None when it had ended."""
+        call = self._by_caller.get((caller, caller_id))
+        if call is not None:
+            self.end(call)
+        return call
+
+    def lose(self, session: W) -> tuple[list[OpenCall[W]], list[OpenCall[W]]]:
+        """``session`` is gone: (calls it should have answered, calls whose answer it wanted), all ended."""
+        unanswered: list[OpenCall[W]] = []
+        unwanted: list[OpenCall[W]] = []
+        for call in list(self._by_session.get(session, {}).values()):
+            (unwanted if call.caller is session else unanswered).append(call)
+            self.end(call)
+        self._by_session.pop(session, None)
+        return unanswered, unwanted
+
+    def expire(self, now: float) -> list[OpenCall[W]]:
+        """The calls whose deadline has passed, all ended; caller and callee are to be told."""
+        expired = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            call = self._by_id.get(heapq.heappop(self._deadlines)[1])
+            if call is not None:
+                self.end(call)
+                expired.append(call)
+        return expired
+
+    def next_deadline(self) -> float | None:
+        """When `expire` next has work; None when nothing is open."""
+        while self._deadlines and self._deadlines[0][1] not in self._by_id:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def end(self, call: OpenCall[W]) -> None:
+        """Forget ``call``. Its deadline stays behind until it is due or outweighs the open calls."""
+        del self._by_id[call.id]
+        del self._by_caller[call.caller, call.caller_id]
+        for session in (call.caller, call.callee):
+            if session is not None:
+                open_there = self._by_session.get(session)
+                if open_there is not None:
+                    open_there.pop(call.id, None)
+                    if not open_there:
+                        del self._by_session[session]
+        if len(self._deadlines) > 2 * len(self._by_id) + 1024:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._by_id]
+            heapq.heapify(self._deadlines)
+
+    def count_for(self, session: W) -> int:
+        """How many calls ``session`` is to answer."""
+        return sum(call.callee is session for call in self._by_session.get(session, {}).values())

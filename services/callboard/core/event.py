@@ -1,0 +1,80 @@
+"""Events and addresses in the form that routing and queueing need.
+
+These are the values of the hot path: plain tuples and slotted classes, built once at the edge and passed by
+reference. Addresses arrive checked (`callboard.core.identity` holds their rules).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+Address: TypeAlias = tuple[str, str]
+"""An agent as (type, key)."""
+
+TurnId: TypeAlias = "tuple[int, int] | int"
+"""A turn, by the host's id of what it handles: (position, attempt) of a delivery, or the id of a call."""
+
+
+class TraceContext(NamedTuple):
+    """A W3C trace context (https://www.w3.org/TR/trace-context/)."""
+
+    traceparent: str
+    tracestate: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """One published event.
+
+    Attributes:
+        content: The encoded CloudEvent. Never decoded by a host, never changed by anybody.
+        topic_type: The CloudEvent's ``type``.
+        topic_source: The CloudEvent's ``source``, the key of the agents that get it.
+        sender: The publishing agent, which does not get its own event; None when it was no agent.
+        hop: The trace context of the last hop; None when not traced.
+    """
+
+    content: bytes
+    topic_type: str
+    topic_source: str
+    sender: Address | None = None
+    hop: TraceContext | None = None
+
+
+class Grant(NamedTuple):
+    """The number of one session's right to run the agents of one (agent type, partition).
+
+    Attributes:
+        epoch: Rises whenever a host takes the partition over, a restart included.
+        serial: Rises with each grant of an epoch.
+    """
+
+    epoch: int
+    serial: int
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One event on its way to one agent. Its id is (position, attempt).
+
+    Attributes:
+        position: The place in the engine, one for each target of an event; never reused.
+        agent: For whom it is.
+        event: What it brings.
+        attempt: How many times it was handed out, from 1; 0 while it never was.
+        grant: The grant it was handed out under; None while it waits.
+        enqueued_at: When the engine had it, in the broker's time, in seconds.
+    """
+
+    position: int
+    agent: Address
+    event: Event
+    attempt: int = 0
+    grant: Grant | None = None
+    enqueued_at: float = 0.0
+
+    @property
+    def turn(self) -> TurnId:
+        """The id of the turn that handles it."""
+        return (self.position, self.attempt)

@@ -1,0 +1,160 @@
+"""The events that wait for the agents of one type, and the runs that are out.
+
+For each agent with events there is a queue: a FIFO of what waits, and one contiguous run of what is out, all
+of it at one session under one grant. Settlements make a prefix of the run; a release returns that delivery
+and all after it to the front. Agents without events have no queue, but for a few kept for their next one.
+
+A lane is one session's side of it: how much may still be handed out there, and which queues wait for room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from callboard.core.event import Delivery, Grant
+from callboard.core.partition import partition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from callboard.core.session import Session
+
+MAX_IDLE_QUEUES = 1024
+"""Empty queues kept by type, because making one costs more than an event; beyond it the oldest goes."""
+
+
+class AgentQueue:
+    """What waits for one agent, and what is out.
+
+    Attributes:
+        waiting: Not handed out, in order.
+        out: Handed out and not settled: contiguous, in order, before all of ``waiting``.
+        settled: Positions within ``out``, after its head, that were settled before their turn.
+        not_before: The broker's time before which nothing is handed out; 0 when there is no such time.
+        is_listed: Whether it waits for room in a lane.
+    """
+
+    __slots__ = ("agent", "is_listed", "not_before", "out", "partition", "settled", "waiting")
+
+    def __init__(self, agent: tuple[str, str], partition: int) -> None:
+        self.agent = agent
+        self.partition = partition
+        self.waiting: deque[Delivery] = deque()
+        self.out: deque[Delivery] = deque()
+        self.settled: set[int] = set()
+        self.not_before = 0.0
+        self.is_listed = False
+
+    def settle(self, delivery: Delivery) -> None:
+        """Remove ``delivery`` from the run; out of order it leaves with those before it."""
+        if self.out[0] is delivery:
+            self.out.popleft()
+            while self.settled and self.out and self.out[0].position in self.settled:
+                self.settled.discard(self.out.popleft().position)
+        else:
+            self.settled.add(delivery.position)
+
+    def take_back(self, first: Delivery | None = None) -> list[Delivery]:
+        """Return the run from ``first`` on (None: all of it) to the front of what waits; what was returned."""
+        returned: list[Delivery] = []
+        while self.out:
+            delivery = self.out.pop()
+            if delivery.position in self.settled:
+                self.settled.discard(delivery.position)
+            else:
+                delivery.grant = None
+                self.waiting.appendleft(delivery)
+                returned.append(delivery)
+            if delivery is first:
+                break
+        returned.reverse()
+        return returned
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing is out."""
+        return not self.waiting and not self.out
+
+
+class Lane:
+    """What is out of one agent type at one session, and the queues that wait for room there.
+
+    Attributes:
+        room: How many more deliveries may be out.
+        ready: Queues with something to hand out when there is room, each once, in turn.
+    """
+
+    __slots__ = ("ready", "room", "session", "window")
+
+    def __init__(self, session: Session, window: int) -> None:
+        self.session = session
+        self.window = window
+        self.room = window
+        self.ready: deque[AgentQueue] = deque()
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries out."""
+        return self.window - self.room
+
+
+class Queues:
+    """The queues of one agent type, by key and by partition."""
+
+    def __init__(self, agent_type: str, partitions: int) -> None:
+        self._agent_type = agent_type
+        self._partitions = partitions
+        self._by_key: dict[str, AgentQueue] = {}
+        self._busy: dict[int, dict[str, AgentQueue]] = {}
+        self._idle: dict[str, AgentQueue] = {}
+        self.waiting_count = 0
+
+    def __iter__(self) -> Iterator[AgentQueue]:
+        return iter(list(self._by_key.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def of(self, agent: tuple[str, str]) -> AgentQueue:
+        """The queue of an agent of this type, made when there is none, to be added to."""
+        key = agent[1]
+        queue = self._by_key.get(key)
+        if queue is None:
+            queue = AgentQueue(agent, partition_of(self._agent_type, key, self._partitions))
+            self._by_key[key] = queue
+            self._busy.setdefault(queue.partition, {})[key] = queue
+        elif self._idle.pop(key, None) is not None:
+            self._busy.setdefault(queue.partition, {})[key] = queue
+        return queue
+
+    def find(self, key: str) -> AgentQueue | None:
+        """The queue of an agent of this type, if there is one."""
+        return self._by_key.get(key)
+
+    def rest(self, queue: AgentQueue) -> None:
+        """Let an empty queue go; the newest `MAX_IDLE_QUEUES` are kept for their next event."""
+        key = queue.agent[1]
+        if key in self._idle:
+            return
+        busy = self._busy[queue.partition]
+        del busy[key]
+        if not busy:
+            del self._busy[queue.partition]
+        self._idle[key] = queue
+        if len(self._idle) > MAX_IDLE_QUEUES:
+            oldest = next(iter(self._idle))
+            del self._idle[oldest]
+            del self._by_key[oldest]
+
+    def in_partition(self, partition: int) -> list[AgentQueue]:
+        """The queues with events of one partition."""
+        return list(self._busy.get(partition, {}).values())
+
+    def busy(self) -> Iterator[AgentQueue]:
+        """The queues with events."""
+        for queues in list(self._busy.values()):
+            yield from list(queues.values())
+
+
+__all__ = ["AgentQueue", "Grant", "Lane", "Queues"]
