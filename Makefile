@@ -4,7 +4,7 @@
 PYTHON ?= >=3.11
 ARGS ?=
 UV := requirements/uv.sh
-COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
 # Directories too: what is deleted must leave the wheel.
 SOURCES := $(shell find services -name __pycache__ -prune -o -print)
 
@@ -17,7 +17,7 @@ fmt: setup ## format the code and mend what ruff can mend
 	.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .
 
 lint: setup protos/node_modules/.installed ## ruff, import rules, buf
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports --no-logo
 	protos/node_modules/.bin/buf lint protos
 
 types: setup ## mypy --strict
@@ -42,26 +42,31 @@ demo: setup ## start a host and two workers, and run the samples on them
 
 build: dist/.built ## build the wheel into dist/
 
-lock: ## resolve and pin the dependencies anew
-	$(COMPILE) --upgrade --extra dev pyproject.toml --output-file requirements/dev.txt
-	$(COMPILE) --upgrade --extra test pyproject.toml --constraints requirements/dev.txt --output-file requirements/test.txt
-	$(COMPILE) --upgrade --extra test pyproject.toml --resolution lowest-direct --output-file requirements/oldest.txt
-	$(COMPILE) --upgrade requirements/proto.in --output-file requirements/proto.txt
-	$(COMPILE) --upgrade requirements/uv.in --output-file requirements/uv.txt
+lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
+	$(COMPILE) --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) --extra test pyproject.toml --constraints requirements/dev.txt --output-file requirements/test.txt
+	$(COMPILE) --extra test pyproject.toml --resolution lowest-direct --output-file requirements/oldest.txt
+	$(COMPILE) requirements/proto.in --output-file requirements/proto.txt
+	$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 
 clean: ## remove all that make made
 	rm -rf .tools .venv .venv-* dist protos/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find services tests protos -name __pycache__ -prune -exec rm -r {} +
 
-.venv/.installed: requirements/dev.txt pyproject.toml
-	$(UV) venv --quiet --clear --python '$(PYTHON)' .venv
-	$(UV) pip sync --quiet --python .venv --require-hashes requirements/dev.txt
-	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
-	@touch $@
+define environment
+$(UV) venv --quiet --clear --python '$(PYTHON)' $(@D)
+$(UV) pip sync --quiet --python $(@D) --require-hashes $<
+@touch $@
+endef
+
+.venv/.locked: requirements/dev.txt
+	$(environment)
 
 .venv-%/.locked: requirements/%.txt
-	$(UV) venv --quiet --clear --python '$(PYTHON)' .venv-$*
-	$(UV) pip sync --quiet --python .venv-$* --require-hashes $<
+	$(environment)
+
+.venv/.installed: .venv/.locked pyproject.toml
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv-%/.wheel: .venv-%/.locked dist/.built

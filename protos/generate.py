@@ -35,7 +35,7 @@ def generate() -> dict[str, str]:
 
 
 def move(code: str) -> str:
-    """Rename ``callboard.v1`` where it is a module: in imports and in the messages' ``__module__``."""
+    """Rename ``callboard.v1`` where it is a module: in imports and in ``__module__``."""
     return code.replace("from callboard.v1 import", "from callboard.wire.v1 import").replace(
         "DESCRIPTOR, 'callboard.v1.", "DESCRIPTOR, 'callboard.wire.v1."
     )
