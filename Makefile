@@ -1,6 +1,8 @@
 # Everything that is done to this repository, on any machine with make and Python 3.11 or newer.
 # `make test ARGS="-k name -x"` hands ARGS to pytest; PYTHON picks the interpreter.
 .DEFAULT_GOAL := help
+# Two targets that want uv at once would get it twice into one place.
+.NOTPARALLEL:
 PYTHON ?= >=3.11
 ARGS ?=
 UV := requirements/uv.sh
