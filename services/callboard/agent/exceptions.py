@@ -1,23 +1,29 @@
-"""Errors about handling messages, under AutoGen's names."""
+"""Errors about agents and how they handle messages."""
 
 from __future__ import annotations
 
 from callboard.core.errors import CallboardError, Code
 
 
-class CantHandleException(CallboardError):  # noqa: N818 (AutoGen's name)
+class InvalidHandler(CallboardError, TypeError):
+    """A handler, as it is written, can never work. The message names it and the rule; mend the code."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class CantHandleException(CallboardError):
     """The agent has no handler for the message. Trying again is no use; add a handler or mend the type."""
 
     code = Code.UNIMPLEMENTED
 
 
-class UndeliverableException(CallboardError):  # noqa: N818 (AutoGen's name)
-    """The message cannot reach its recipient. Raised by agents and interventions; a runtime says why."""
+class UndeliverableException(CallboardError):
+    """The message cannot reach its recipient. Callboard's own errors say more; agents may raise this one."""
 
     code = Code.UNAVAILABLE
 
 
-class MessageDroppedException(CallboardError):  # noqa: N818 (AutoGen's name)
+class MessageDroppedException(CallboardError):
     """An intervention handler dropped the call or its reply, so there is no result."""
 
     code = Code.ABORTED

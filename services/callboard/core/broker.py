@@ -251,6 +251,11 @@ class Broker:
         for partition, grant in given_up.partitions:
             if 0 <= partition < len(state.grants) and state.grants.is_valid(partition, grant, session):
                 self._free(state, partition, session)
+                # Calls that it had not received when it gave the partition up: it drops those, unrun.
+                for call in self._calls.assigned_to(session):
+                    if call.target[0] == state.name and partition_of(*call.target, len(state.grants)) == partition:
+                        self._calls.assign(call, None)
+                        self._place_call(state, call, now)
                 self._grant(state, partition, now)
         self._tell_drained(session)
 
@@ -330,10 +335,10 @@ class Broker:
                     self.counters.rejected += 1
                     self._end(session, delivery, queue, state)
                 case released:
-                    self._take_back(state, queue, session, delivery)
                     if released.not_before_s > 0:
                         queue.not_before = now + released.not_before_s
                         heapq.heappush(self._held_back, (queue.not_before, *queue.agent))
+                    self._take_back(state, queue, session, delivery)
                     self._hand_out(state, queue)
 
     # Calls.

@@ -84,10 +84,13 @@ class OpenCalls(Generic[W]):
         heapq.heappush(self._deadlines, (deadline, call.id))
         return call
 
-    def assign(self, call: OpenCall[W], callee: W) -> None:
-        """``callee`` runs ``call`` from here on."""
+    def assign(self, call: OpenCall[W], callee: W | None) -> None:
+        """``callee`` runs ``call`` from here on; None: it waits for somebody who will."""
+        if call.callee is not None and call.callee is not call.caller:
+            self._unlink(call.callee, call)
         call.callee = callee
-        self._by_session.setdefault(callee, {})[call.id] = call
+        if callee is not None:
+            self._by_session.setdefault(callee, {})[call.id] = call
 
     def answer(self, call_id: int, callee: W, *, last: bool) -> OpenCall[W] | None:
         """The call to pass an answer of ``callee`` on to; None for a late, repeated or forged one."""
@@ -135,17 +138,20 @@ class OpenCalls(Generic[W]):
         """Forget ``call``. Its deadline stays behind until it is due or outweighs the open calls."""
         del self._by_id[call.id]
         del self._by_caller[call.caller, call.caller_id]
-        for session in (call.caller, call.callee):
-            if session is not None:
-                open_there = self._by_session.get(session)
-                if open_there is not None:
-                    open_there.pop(call.id, None)
-                    if not open_there:
-                        del self._by_session[session]
+        self._unlink(call.caller, call)
+        if call.callee is not None:
+            self._unlink(call.callee, call)
         if len(self._deadlines) > 2 * len(self._by_id) + 1024:
             self._deadlines = [entry for entry in self._deadlines if entry[1] in self._by_id]
             heapq.heapify(self._deadlines)
 
-    def count_for(self, session: W) -> int:
-        """How many calls ``session`` is to answer."""
-        return sum(call.callee is session for call in self._by_session.get(session, {}).values())
+    def assigned_to(self, session: W) -> list[OpenCall[W]]:
+        """The calls that ``session`` is to answer, oldest first."""
+        return [call for call in self._by_session.get(session, {}).values() if call.callee is session]
+
+    def _unlink(self, session: W, call: OpenCall[W]) -> None:
+        open_there = self._by_session.get(session)
+        if open_there is not None:
+            open_there.pop(call.id, None)
+            if not open_there:
+                del self._by_session[session]

@@ -52,10 +52,14 @@ class ProtocolViolation(CallboardError):
     code = Code.INVALID_ARGUMENT
 
 
-class AgentNotFound(CallboardError, LookupError):
-    """No worker ever registered the agent type that a call names. Mend the name, or start its worker."""
+class NotFound(CallboardError, LookupError):
+    """What was named is not there."""
 
     code = Code.NOT_FOUND
+
+
+class AgentNotFound(NotFound):
+    """No worker ever registered the agent type that a call names. Mend the name, or start its worker."""
 
 
 class AlreadyRegistered(CallboardError, ValueError):

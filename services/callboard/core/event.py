@@ -58,6 +58,9 @@ class Grant(NamedTuple):
 class Delivery:
     """One event on its way to one agent. Its id is (position, attempt).
 
+    Once handed out it never changes: it may still be on its way to a worker that has lost the grant, and
+    must arrive there under the grant that has passed.
+
     Attributes:
         position: The place in the engine, one for each target of an event; never reused.
         agent: For whom it is.
@@ -73,6 +76,10 @@ class Delivery:
     attempt: int = 0
     grant: Grant | None = None
     enqueued_at: float = 0.0
+
+    def to_be_handed_out_again(self) -> Delivery:
+        """The same event for the same agent, waiting."""
+        return Delivery(self.position, self.agent, self.event, self.attempt, None, self.enqueued_at)
 
     @property
     def turn(self) -> TurnId:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from callboard.core.event import Delivery, Grant
+from callboard.core.event import Delivery
 from callboard.core.partition import partition_of
 
 if TYPE_CHECKING:
@@ -56,15 +56,14 @@ class AgentQueue:
             self.settled.add(delivery.position)
 
     def take_back(self, first: Delivery | None = None) -> list[Delivery]:
-        """Return the run from ``first`` on (None: all of it) to the front of what waits; what was returned."""
+        """Return the run from ``first`` on (None: all of it) to the front of what waits; what it was."""
         returned: list[Delivery] = []
         while self.out:
             delivery = self.out.pop()
             if delivery.position in self.settled:
                 self.settled.discard(delivery.position)
             else:
-                delivery.grant = None
-                self.waiting.appendleft(delivery)
+                self.waiting.appendleft(delivery.to_be_handed_out_again())
                 returned.append(delivery)
             if delivery is first:
                 break
@@ -156,5 +155,3 @@ class Queues:
         for queues in list(self._busy.values()):
             yield from list(queues.values())
 
-
-__all__ = ["AgentQueue", "Grant", "Lane", "Queues"]

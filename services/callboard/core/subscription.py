@@ -5,8 +5,7 @@ The agent's key is the topic's source, so each source has its own instance of th
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-from uuid import uuid4
+from typing import ClassVar, Protocol, runtime_checkable
 
 from callboard.core.errors import InvalidIdentifier
 from callboard.core.identity import (
@@ -41,15 +40,18 @@ class _TypedSubscription:
 
     __slots__ = ("_agent_type", "_id", "_pattern")
 
+    _mark: ClassVar[str] = ""
+
     def __init__(self, pattern: str, agent_type: str | AgentType, id: str | None) -> None:  # noqa: A002 (AutoGen's name)
         self._pattern = pattern
         self._agent_type = agent_type.type if isinstance(agent_type, AgentType) else agent_type
         check_agent_type(self._agent_type)
-        self._id = id or str(uuid4())
+        # Made of what it says: two subscriptions that say the same are equal, whoever made them.
+        self._id = id or f"{pattern}{self._mark}>{self._agent_type}"
 
     @property
     def id(self) -> str:
-        """The id given, or a UUID."""
+        """The id given, or one made of what the subscription says."""
         return self._id
 
     @property
@@ -121,6 +123,8 @@ class TypePrefixSubscription(_TypedSubscription):
     """
 
     __slots__ = ()
+
+    _mark = "*"
 
     def __init__(
         self,

@@ -1,0 +1,104 @@
+"""What annotations say, also those that are text and name what a running function defined.
+
+With ``from __future__ import annotations`` a name in an annotation is looked up later. For what was defined in
+a function, such as a test, that name is a local of that function, which its module does not know; it is found in
+the function's frame as long as the function runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterable, Mapping
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+_PLAIN = (str, int, float, bool, types.NoneType, list, dict)
+
+
+class AnyType:
+    """Stands for ``Any`` among the types of a handler."""
+
+
+def local_names(qualname: str, module: str | None) -> dict[str, Any]:
+    """What the functions and class bodies around ``qualname`` define, those that run now.
+
+    Args:
+        qualname: The ``__qualname__`` of what was defined in them.
+        module: The name of its module.
+
+    Returns:
+        The names; of two equal ones the inner.
+    """
+    found: dict[str, Any] = {}
+    frame = sys._getframe(1)  # noqa: SLF001 (the documented way to the stack)
+    while frame is not None:
+        around = f"{frame.f_code.co_qualname}."
+        if qualname.startswith(around) and frame.f_globals.get("__name__") == module:
+            found = {**frame.f_locals, **found}
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the stack
+    return found
+
+
+def hints_of(function: Any, names: Iterable[str], local: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 (a callable)
+    """The types that ``function`` annotates ``names`` with; a name without annotation is left out.
+
+    Other annotations are not looked at, so they may name what exists for type checkers only.
+
+    Raises:
+        NameError: An annotation names what is not there, or not yet.
+    """
+    written = getattr(function, "__annotations__", {})
+    asked = types.SimpleNamespace(__annotations__={n: written[n] for n in names if n in written})
+    return get_type_hints(asked, getattr(function, "__globals__", {}), dict(local))
+
+
+def message_types(annotation: Any) -> tuple[type, ...]:  # noqa: ANN401 (any annotation)
+    """The classes that messages of an annotation have; `AnyType` for ``Any``.
+
+    Raises:
+        TypeError: It is not made of classes that a message can have; the text says what is wrong.
+    """
+    if annotation is Any:
+        return (AnyType,)
+    if annotation is None:
+        return (types.NoneType,)
+    if isinstance(annotation, NewType):
+        return message_types(annotation.__supertype__)
+    if type(annotation).__name__ == "TypeAliasType":  # typing's from Python 3.12, or typing_extensions'
+        return message_types(annotation.__value__)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in {Union, types.UnionType}:
+        return tuple(dict.fromkeys(each for part in arguments for each in message_types(part)))
+    if origin is Annotated:
+        return message_types(arguments[0])
+    if origin is Literal:
+        return tuple(dict.fromkeys(type(value) for value in arguments))
+    if origin is None and isinstance(annotation, type):
+        return (annotation,)
+    if origin in {list, dict} and _is_plain(annotation):
+        return (origin,)
+    msg = f"{_shown(annotation)} is no class that a message can have"
+    if isinstance(origin, type):
+        msg += "; a list or dict may hold plain JSON values only, put others in a field of a class"
+    raise TypeError(msg)
+
+
+def _is_plain(annotation: Any) -> bool:  # noqa: ANN401 (any annotation)
+    if annotation is Any or annotation is None or annotation in _PLAIN:
+        return True
+    if get_origin(annotation) in {list, dict, Union, types.UnionType}:
+        return all(_is_plain(part) for part in get_args(annotation))
+    return False
+
+
+def _shown(annotation: Any) -> str:  # noqa: ANN401 (any annotation)
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)

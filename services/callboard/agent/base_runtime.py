@@ -1,0 +1,500 @@
+"""What every runtime does the same way: registrations, serializers, interventions, calls that end.
+
+A runtime adds how things travel: `BaseRuntime._declare`, `_send_publish`, `_send_call`, `_send_cancel`, and the
+methods of `TurnOutput` for what its turns have to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from callboard.agent.agent import Agent, AgentMetadata
+from callboard.agent.context import MessageContext
+from callboard.agent.cancellation import CancellationToken
+from callboard.agent.exceptions import MessageDroppedException, NotAccessibleError
+from callboard.agent.intervention import DropMessage, InterventionHandler
+from callboard.agent.serialization import MessageSerializer, SerializationRegistry
+from callboard.agent.turn_runner import CURRENT_TURN, AgentFactory, Turn, TurnRunner
+from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
+from callboard.core.errors import (
+    AlreadyRegistered,
+    CallboardError,
+    DeadlineExceeded,
+    InvalidIdentifier,
+    NotFound,
+    ResourceExhausted,
+    error_of,
+)
+from callboard.core.event import Address, Delivery, Event
+from callboard.core.frames import (
+    Call,
+    Outcome,
+    Partitions,
+    Registration,
+    RegistrationError,
+    Reply,
+    SubscriptionEntry,
+    TypeEntry,
+)
+from callboard.core.identity import AgentId, AgentType, TopicId
+from callboard.core.subscription import Subscription, TypePrefixSubscription, TypeSubscription
+
+if TYPE_CHECKING:
+    from callboard.agent.codec import Codec
+
+T = TypeVar("T", bound=Agent)
+
+DEFAULT_CALL_TIMEOUT_S = 300.0
+"""How long a call may take that names no time: long enough for a model to think."""
+
+HOST_GRACE_S = 5.0
+"""How long after its deadline a call is given up here, should the host that keeps deadlines be stuck."""
+
+_NONE = Envelope("", JSON_DATA_CONTENT_TYPE, b"null", "")
+
+
+class BaseRuntime(ABC):
+    """The parts of `AgentRuntime` that do not depend on how messages travel."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        intervention_handlers: Sequence[InterventionHandler] = (),
+        call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
+    ) -> None:
+        self._codec = codec
+        self._call_timeout_s = call_timeout_s
+        self._interventions = tuple(intervention_handlers)
+        self._serializers = SerializationRegistry()
+        self._max_event_bytes = 1 << 62
+        self._runner = TurnRunner(
+            self,
+            self,
+            self._serializers,
+            codec,
+            self._intervene_on_response if self._interventions else None,
+        )
+        self._types: dict[str, TypeEntry] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._instances: dict[AgentId, Agent] = {}
+        self._revision = 0
+        self._calls: dict[int, asyncio.Future[Reply]] = {}
+        self._last_call = 0
+        self._random = random.Random()  # noqa: S311 (ids, not secrets)
+
+    # How things travel.
+
+    @abstractmethod
+    async def _declare(self, registration: Registration) -> Sequence[RegistrationError]:
+        """Tell the host all that is served here; what it refused. Returns at once when not connected yet."""
+
+    @abstractmethod
+    def _send_publish(self, event: Event, done: Callable[[CallboardError | None], None]) -> None:
+        """Send an event; ``done`` is called once, with None when the host has it."""
+
+    @abstractmethod
+    def _send_call(self, call: Call) -> None:
+        """Send a call; `_take_reply` follows."""
+
+    @abstractmethod
+    def _send_cancel(self, call_id: int) -> None:
+        """Nobody waits for a call's reply any more."""
+
+    @abstractmethod
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery has ended."""
+
+    @abstractmethod
+    def reply(self, reply: Reply) -> None:
+        """A call is answered."""
+
+    @abstractmethod
+    def surrendered(self, partitions: Partitions) -> None:
+        """No turn of these partitions runs or will run."""
+
+    # Messages.
+
+    async def send_message(
+        self,
+        message: Any,  # noqa: ANN401 (any serializable message)
+        recipient: AgentId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:  # noqa: ANN401 (whatever the handler returned)
+        """Call one agent and wait for its reply; see `AgentRuntime.send_message`."""
+        token = cancellation_token or CancellationToken()
+        message_id = message_id or self._new_id()
+        if self._interventions:
+            context = MessageContext(sender, None, True, token, message_id)  # noqa: FBT003 (a dataclass)
+            message = await self._intervene_on_send(message, context, recipient)
+        payload = self._encode(message, message_id)
+        timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
+        if timeout_s <= 0:
+            msg = f"no time for a reply from {recipient}: timeout_s is {timeout_s}"
+            raise DeadlineExceeded(msg)
+        turn = CURRENT_TURN.get()
+        parent = turn.id if turn is not None and turn.is_open else None
+        call = Call(
+            self._last_call + 1,
+            (recipient.type, recipient.key),
+            payload,
+            timeout_s,
+            parent,
+            sender=_address(sender),
+        )
+        self._last_call = call.id
+        reply = await self._wait_for_reply(call, token, f"no reply from {recipient} in time")
+        if reply.error is not None:
+            raise reply.error.as_error()
+        return self._decode(reply.payload)
+
+    async def publish_message(
+        self,
+        message: Any,  # noqa: ANN401 (any serializable message)
+        topic_id: TopicId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Publish an event; see `AgentRuntime.publish_message`."""
+        message_id = message_id or self._new_id()
+        if self._interventions:
+            token = cancellation_token or CancellationToken()
+            context = MessageContext(sender, topic_id, False, token, message_id)  # noqa: FBT003 (a dataclass)
+            for handler in self._interventions:
+                message = await handler.on_publish(message, message_context=context)
+                if _is_dropped(message):
+                    return
+        event = self._event(message, topic_id, sender, message_id)
+        turn = CURRENT_TURN.get()
+        if turn is not None and turn.is_open:
+            turn.begin_publish()
+            self._send_publish(event, turn.end_publish)
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if cancellation_token is not None:
+            cancellation_token.link_future(done)
+        try:
+            self._send_publish(event, lambda error: _resolve(done, error))
+            await done
+        finally:
+            if cancellation_token is not None:
+                cancellation_token.remove_callback(done.cancel)
+
+    async def publish_many(
+        self, messages: Iterable[Any], topic_id: TopicId, *, sender: AgentId | None = None
+    ) -> int:
+        """Publish events in order without waiting for each: the pipelined form of `publish_message`.
+
+        Returns when the host has all of them; how many there were. Interventions are not asked. Events are
+        read from ``messages`` only as fast as the host takes them.
+
+        Raises:
+            CallboardError: The first refusal, after everything under way has ended. Later ones may have
+                been taken: publishing all again publishes those twice.
+        """
+        count = 0
+        under_way: set[asyncio.Future[None]] = set()
+        refused: list[CallboardError] = []
+        room = asyncio.Event()
+
+        def done(error: CallboardError | None, future: asyncio.Future[None]) -> None:
+            under_way.discard(future)
+            if error is not None:
+                refused.append(error)
+            room.set()
+
+        for message in messages:
+            event = self._event(message, topic_id, sender, self._new_id())
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            under_way.add(future)
+            self._send_publish(event, lambda error, future=future: done(error, future))
+            count += 1
+            while len(under_way) >= self._publish_window and not refused:
+                room.clear()
+                await room.wait()
+            if refused:
+                break
+        while under_way:
+            room.clear()
+            await room.wait()
+        if refused:
+            raise refused[0]
+        return count
+
+    # Registration.
+
+    async def register_factory(
+        self,
+        type: str | AgentType,  # noqa: A002 (AutoGen's name)
+        agent_factory: Callable[[], T | Awaitable[T]],
+        *,
+        expected_class: type[T] | None = None,
+    ) -> AgentType:
+        """Serve agents of ``type`` here; see `AgentRuntime.register_factory`."""
+        agent_type = type if isinstance(type, AgentType) else AgentType(type)
+        durable = bool(getattr(expected_class, "durable", True))
+        await self._add_type(agent_type.type, AgentFactory(agent_factory, expected_class), durable=durable)
+        return agent_type
+
+    async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
+        """Serve the agent ``agent_id`` with an instance made elsewhere; see `AgentRuntime`."""
+        if agent_id in self._instances:
+            msg = f"agent {agent_id} is registered already"
+            raise AlreadyRegistered(msg)
+        is_first = not any(other.type == agent_id.type for other in self._instances)
+        if not is_first and agent_id.type in self._types:
+            await agent_instance.bind_id_and_runtime(agent_id, self)
+            self._instances[agent_id] = agent_instance
+            return agent_id
+
+        def instance() -> Agent:
+            from callboard.agent.instantiation import AgentInstantiationContext  # noqa: PLC0415
+
+            wanted = AgentInstantiationContext.current_agent_id()
+            if wanted not in self._instances:
+                msg = f"agent type {wanted.type!r} was registered with instances, and {wanted} is none of them"
+                raise NotFound(msg)
+            return self._instances[wanted]
+
+        durable = bool(getattr(agent_instance, "durable", True))
+        self._instances[agent_id] = agent_instance
+        try:
+            await self._add_type(agent_id.type, AgentFactory(instance, makes_new=False), durable=durable)
+            await agent_instance.bind_id_and_runtime(agent_id, self)
+        except BaseException:
+            self._instances.pop(agent_id, None)
+            raise
+        return agent_id
+
+    async def add_subscription(self, subscription: Subscription) -> None:
+        """Subscribe; see `AgentRuntime.add_subscription`."""
+        entry = _entry_of(subscription)
+        if any(subscription == other for other in self._subscriptions.values()):
+            msg = f"{subscription!r} exists already"
+            raise AlreadyRegistered(msg)
+        self._subscriptions[entry.id] = subscription
+        try:
+            await self._redeclare("subscription", entry.id)
+        except BaseException:
+            self._subscriptions.pop(entry.id, None)
+            raise
+
+    async def remove_subscription(self, id: str) -> None:  # noqa: A002 (AutoGen's name)
+        """Unsubscribe; see `AgentRuntime.remove_subscription`."""
+        if id not in self._subscriptions:
+            msg = f"there is no subscription {id!r}"
+            raise NotFound(msg)
+        del self._subscriptions[id]
+        await self._redeclare("subscription", id)
+
+    def add_message_serializer(
+        self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]
+    ) -> None:
+        """Let messages of a type be sent and received; see `AgentRuntime.add_message_serializer`."""
+        self._serializers.add_serializer(serializer)
+
+    # Agents.
+
+    async def try_get_underlying_agent_instance(
+        self,
+        id: AgentId,  # noqa: A002 (AutoGen's name)
+        type: type[T] = Agent,  # type: ignore[assignment]  # noqa: A002 (AutoGen's name and default)
+    ) -> T:
+        """The instance itself, for tests; see `AgentRuntime`."""
+        agent = await self._instance(id)
+        if not isinstance(agent, type):
+            msg = f"agent {id} is a {agent.__class__.__name__}, not a {type.__name__}"
+            raise TypeError(msg)
+        return agent
+
+    async def get(
+        self, id_or_type: AgentId | AgentType | str, /, key: str = "default", *, lazy: bool = True
+    ) -> AgentId:
+        """The id of an agent; see `AgentRuntime.get`."""
+        agent_id = id_or_type if isinstance(id_or_type, AgentId) else AgentId(id_or_type, key)
+        if not lazy and agent_id.type in self._types:
+            await self._runner.instance_of(agent_id)
+        return agent_id
+
+    async def save_state(self) -> Mapping[str, Any]:
+        """The state of every instance in this runtime, by ``type/key``."""
+        return {str(agent_id): dict(await agent.save_state()) for agent_id, agent in self._runner.instances.items()}
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        """Give instances the state that `save_state` returned, creating those of types served here."""
+        for name, agent_state in state.items():
+            agent_id = AgentId.parse(name)
+            if agent_id.type in self._types:
+                await (await self._runner.instance_of(agent_id)).load_state(agent_state)
+
+    async def agent_metadata(self, agent: AgentId) -> AgentMetadata:
+        """The metadata of an agent served here."""
+        return (await self._instance(agent)).metadata
+
+    async def agent_save_state(self, agent: AgentId) -> Mapping[str, Any]:
+        """The state of an agent served here."""
+        return await (await self._instance(agent)).save_state()
+
+    async def agent_load_state(self, agent: AgentId, state: Mapping[str, Any]) -> None:
+        """Give an agent served here its state."""
+        await (await self._instance(agent)).load_state(state)
+
+    # Inside.
+
+    @property
+    def _publish_window(self) -> int:
+        return 1024
+
+    async def _instance(self, agent_id: AgentId) -> Agent:
+        if agent_id.type not in self._types:
+            msg = f"agent {agent_id} is not served by this process"
+            raise NotAccessibleError(msg)
+        return await self._runner.instance_of(agent_id)
+
+    async def _add_type(self, name: str, factory: AgentFactory, *, durable: bool) -> None:
+        if name in self._types:
+            msg = f"agent type {name!r} is registered in this runtime already"
+            raise AlreadyRegistered(msg)
+        self._types[name] = TypeEntry(name, session_only=not durable)
+        self._runner.add_factory(name, factory)
+        try:
+            await self._redeclare("type", name)
+        except BaseException:
+            self._types.pop(name, None)
+            self._runner.remove_factory(name)
+            raise
+
+    def _registration(self) -> Registration:
+        """All that is served here, under a new revision."""
+        self._revision += 1
+        return Registration(
+            self._revision,
+            tuple(self._types.values()),
+            tuple(_entry_of(subscription) for subscription in self._subscriptions.values()),
+        )
+
+    async def _redeclare(self, entry: str, name: str) -> None:
+        for error in await self._declare(self._registration()):
+            if (error.entry, error.name) == (entry, name):
+                raise error_of(error.code, error.reason)
+
+    async def _wait_for_reply(self, call: Call, token: CancellationToken, too_late: str) -> Reply:
+        """Send a call and wait for its one ending."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        self._calls[call.id] = future
+        guard = loop.call_later(call.remaining_s + HOST_GRACE_S, _resolve, future, DeadlineExceeded(too_late))
+        token.link_future(future)
+        try:
+            if not future.done():
+                self._send_call(call)
+            return await future
+        except (asyncio.CancelledError, DeadlineExceeded):
+            self._send_cancel(call.id)
+            raise
+        finally:
+            guard.cancel()
+            token.remove_callback(future.cancel)
+            self._calls.pop(call.id, None)
+
+    def _take_reply(self, reply: Reply) -> None:
+        future = self._calls.get(reply.call_id)
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def _fail_calls(self, error: CallboardError) -> None:
+        """Nobody will answer what is open."""
+        for future in list(self._calls.values()):
+            _resolve(future, error)
+
+    def _event(self, message: Any, topic_id: TopicId, sender: AgentId | None, message_id: str) -> Event:  # noqa: ANN401 (any message)
+        written = self._serializers.serialize(message)
+        topic = (topic_id.type, topic_id.source)
+        address = _address(sender)
+        content = self._codec.encode_event(Envelope(*written, message_id, address, topic))
+        self._check_size("event", content)
+        return Event(content, topic[0], topic[1], address)
+
+    def _encode(self, message: Any, message_id: str) -> bytes:  # noqa: ANN401 (any message)
+        if message is None:
+            envelope = _NONE._replace(message_id=message_id)
+        else:
+            envelope = Envelope(*self._serializers.serialize(message), message_id)
+        payload = self._codec.encode_payload(envelope)
+        self._check_size("call", payload)
+        return payload
+
+    def _decode(self, payload: bytes) -> Any:  # noqa: ANN401 (any message)
+        envelope = self._codec.decode_payload(payload)
+        if not envelope.type_name:
+            return None
+        return self._serializers.deserialize(envelope.data, envelope.type_name, envelope.content_type)
+
+    def _check_size(self, what: str, content: bytes) -> None:
+        if len(content) > self._max_event_bytes:
+            msg = f"the {what} has {len(content)} bytes, the host takes at most {self._max_event_bytes}"
+            raise ResourceExhausted(msg)
+
+    def _new_id(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"
+
+    async def _intervene_on_send(self, message: Any, context: MessageContext, recipient: AgentId) -> Any:  # noqa: ANN401 (any message)
+        for handler in self._interventions:
+            message = await handler.on_send(message, message_context=context, recipient=recipient)
+            if _is_dropped(message):
+                msg = f"an intervention handler dropped the call to {recipient}"
+                raise MessageDroppedException(msg)
+        return message
+
+    async def _intervene_on_response(self, message: Any, sender: AgentId, recipient: AgentId | None) -> Any:  # noqa: ANN401 (any message)
+        for handler in self._interventions:
+            message = await handler.on_response(message, sender=sender, recipient=recipient)
+            if _is_dropped(message):
+                msg = f"an intervention handler dropped the reply of {sender}"
+                raise MessageDroppedException(msg)
+        return message
+
+
+def _is_dropped(message: object) -> bool:
+    return message is DropMessage or isinstance(message, DropMessage)
+
+
+def _address(agent_id: AgentId | None) -> Address | None:
+    return None if agent_id is None else (agent_id.type, agent_id.key)
+
+
+def _resolve(future: asyncio.Future[Any], error: CallboardError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _entry_of(subscription: Subscription) -> SubscriptionEntry:
+    match subscription:
+        case TypeSubscription():
+            return SubscriptionEntry(subscription.id, subscription.agent_type, "type", subscription.topic_type)
+        case TypePrefixSubscription():
+            return SubscriptionEntry(
+                subscription.id, subscription.agent_type, "prefix", subscription.topic_type_prefix
+            )
+        case _:
+            msg = (
+                f"{subscription!r} cannot travel to a host: a subscription is a TypeSubscription or a "
+                "TypePrefixSubscription"
+            )
+            raise InvalidIdentifier(msg)
+
+

@@ -1,0 +1,579 @@
+"""The shell that runs turns: it holds the agents of one process and does what `core.turns` allows.
+
+Deliveries and calls come in by plain methods that never wait; what came of them leaves through a `TurnOutput`.
+One task serves a mailbox while there is something in it, so that an idle agent costs no task and a busy one
+no task an event.
+
+The end of a turn is told in two steps. A turn that published has ended for its agent, whose next turn may
+begin; but it is settled only when the host has all that it published, and fails if that was refused.
+Settlements of one agent leave in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from callboard.agent.cancellation import CancellationToken
+from callboard.agent.context import MessageContext
+from callboard.agent.exceptions import CantHandleException
+from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
+from callboard.core.envelope import Envelope
+from callboard.core.errors import CallboardError, Code, InvalidMessage, NotFound
+from callboard.core.event import Delivery, Event, Grant, TurnId
+from callboard.core.frames import (
+    ACCEPTED,
+    Call,
+    CallFailure,
+    Outcome,
+    Partitions,
+    Rejected,
+    Released,
+    Reply,
+)
+from callboard.core.identity import AgentId, TopicId
+from callboard.core.partition import partition_of
+from callboard.core.turns import Admission, Mailbox
+
+if TYPE_CHECKING:
+    from callboard.agent.agent import Agent
+    from callboard.agent.agent_runtime import AgentRuntime
+    from callboard.agent.codec import Codec
+    from callboard.agent.serialization import SerializationRegistry
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFactory:
+    """How the agents of one type come into being.
+
+    Attributes:
+        make: Gives an agent, or an awaitable of one.
+        expected_class: What it must be an instance of; None: anything.
+        makes_new: Whether each instance is made for this runtime, which closes it when it lets it go.
+    """
+
+    make: Callable[[], Any]
+    expected_class: type | None = None
+    makes_new: bool = True
+
+
+CURRENT_TURN: ContextVar[Turn | None] = ContextVar("callboard_turn", default=None)
+"""The turn whose handler runs. A task that the handler leaves behind still sees it, closed."""
+
+
+class TurnOutput(Protocol):
+    """Where the runner tells what came of deliveries, calls and partitions. Nothing here waits."""
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery has ended."""
+        ...
+
+    def reply(self, reply: Reply) -> None:
+        """A call is answered."""
+        ...
+
+    def surrendered(self, partitions: Partitions) -> None:
+        """No turn of these partitions runs or will run."""
+        ...
+
+
+class _Incoming:
+    """An event as it came, decoded once for all of this process's agents that it is for."""
+
+    __slots__ = ("_decode", "_decoded", "content")
+
+    def __init__(self, content: bytes, decode: Callable[[bytes], tuple[Envelope, Any]]) -> None:
+        self.content = content
+        self._decode = decode
+        self._decoded: tuple[Envelope, Any] | None = None
+
+    def decoded(self) -> tuple[Envelope, Any]:
+        if self._decoded is None:
+            self._decoded = self._decode(self.content)
+        return self._decoded
+
+
+class _Activation:
+    """One agent that is active here: its instance, its mailbox, the turns whose ends are not told yet."""
+
+    __slots__ = ("agent_id", "ended", "instance", "is_served", "mailbox", "partition", "turns")
+
+    def __init__(self, agent_id: AgentId, partition: int, max_calls_waiting: int) -> None:
+        self.agent_id = agent_id
+        self.partition = partition
+        self.mailbox: Mailbox[_Incoming] = Mailbox(max_calls_waiting)
+        self.instance: Agent | None = None
+        self.is_served = False
+        self.turns: dict[TurnId, Turn] = {}
+        self.ended: deque[Turn] = deque()
+
+    @property
+    def is_idle(self) -> bool:
+        return self.mailbox.is_idle and not self.turns and not self.ended
+
+
+class Turn:
+    """One message being handled by one agent.
+
+    Attributes:
+        id: Names it to the host, as the parent of calls made in it.
+        is_open: Whether its handler is still running.
+        token: Cancelled when the result is no longer wanted.
+    """
+
+    __slots__ = (
+        "_runner",
+        "activation",
+        "delivery",
+        "error",
+        "id",
+        "is_cancelled",
+        "is_open",
+        "outcome",
+        "reply",
+        "task",
+        "token",
+        "unconfirmed",
+    )
+
+    def __init__(self, runner: TurnRunner, activation: _Activation, id: TurnId, delivery: Delivery | None) -> None:  # noqa: A002 (what it is)
+        self._runner = runner
+        self.activation = activation
+        self.id = id
+        self.delivery = delivery
+        self.token = CancellationToken()
+        self.task: asyncio.Task[None] | None = None
+        self.is_open = True
+        self.is_cancelled = False
+        self.unconfirmed = 0
+        self.error: CallboardError | None = None
+        self.outcome: Outcome = ACCEPTED
+        self.reply: Reply | None = None
+
+    def begin_publish(self) -> None:
+        """The handler has published something that the host has not confirmed."""
+        self.unconfirmed += 1
+
+    def end_publish(self, error: CallboardError | None) -> None:
+        """The host has confirmed or refused it. A refusal fails the turn, also after its handler returned."""
+        self.unconfirmed -= 1
+        if error is not None and self.error is None:
+            self.error = error
+        if not self.is_open and not self.unconfirmed:
+            self._runner.tell(self)
+
+    def cancel(self) -> None:
+        """The result is no longer wanted: tell the handler by its token, then interrupt it."""
+        self.token.cancel()
+        if self.is_open and not self.is_cancelled and self.task is not None:
+            self.is_cancelled = True
+            self.task.cancel()
+
+
+class TurnRunner:
+    """Runs the turns of the agents of one process.
+
+    Lifecycle: make it, give it factories; `deliver`, `call`, `cancel`, `surrender` while inside `run`.
+    Outside of `run` what arrives is kept and no turn begins. No turn outlives `run`.
+    """
+
+    def __init__(
+        self,
+        runtime: AgentRuntime,
+        output: TurnOutput,
+        serializers: SerializationRegistry,
+        codec: Codec,
+        on_response: Callable[[Any, AgentId, AgentId | None], Awaitable[Any]] | None = None,
+        max_calls_waiting: int = 64,
+    ) -> None:
+        """
+        Args:
+            on_response: Sees each reply before it leaves, with the agents that reply and called; what it returns is sent.
+            max_calls_waiting: Calls that may wait for one agent; more are refused with RESOURCE_EXHAUSTED.
+        """
+        self._runtime = runtime
+        self._output = output
+        self._serializers = serializers
+        self._codec = codec
+        self._on_response = on_response
+        self._max_calls_waiting = max_calls_waiting
+        self.partitions = 1
+        self._factories: dict[str, AgentFactory] = {}
+        self._activations: dict[tuple[str, str], _Activation] = {}
+        self._by_partition: dict[tuple[str, int], set[_Activation]] = {}
+        self._leaving: dict[tuple[str, int], Grant] = {}
+        self._given_up: dict[tuple[str, int], Grant] = {}
+        self._turns: dict[TurnId, Turn] = {}
+        self._waiting_calls: dict[int, _Activation] = {}
+        self._busy: set[_Activation] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._is_paused = False
+        self._no_turns = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # Agents.
+
+    def add_factory(self, agent_type: str, factory: AgentFactory) -> None:
+        """Make agents of ``agent_type`` with ``factory``."""
+        self._factories[agent_type] = factory
+
+    def remove_factory(self, agent_type: str) -> None:
+        """Forget a factory whose registration failed."""
+        self._factories.pop(agent_type, None)
+
+    @property
+    def instances(self) -> dict[AgentId, Agent]:
+        """The instances that there are."""
+        return {each.agent_id: each.instance for each in self._activations.values() if each.instance is not None}
+
+    async def instance_of(self, agent_id: AgentId) -> Agent:
+        """The instance of an agent, made when there is none. Raises `NotFound` for a type without factory."""
+        activation = self._activation((agent_id.type, agent_id.key))
+        return activation.instance or await self._instantiate(activation)
+
+    # What the host says.
+
+    def deliver(self, event: Event, targets: list[Delivery]) -> None:
+        """Take in an event for some agents of this process."""
+        incoming = _Incoming(event.content, self._decode)
+        for delivery in targets:
+            activation = self._activations.get(delivery.agent)
+            if activation is None:
+                activation = self._activation(delivery.agent)
+            if self._is_given_up(activation, delivery.grant):
+                self._let_go(activation)
+                continue
+            if activation.mailbox.deliver(delivery, incoming) and not activation.is_served:
+                self._serve(activation)
+
+    def call(self, call: Call) -> None:
+        """Take in a call for an agent of this process."""
+        activation = self._activation(call.target)
+        if self._is_given_up(activation, call.grant) and activation.mailbox.is_idle:
+            self._let_go(activation)
+            return
+        match activation.mailbox.call(call):
+            case Admission.RUNS_NOW:
+                activation.mailbox.begin(call.id)
+                self._start(self._run_call(activation, call), f"call {call.id}")
+            case Admission.REFUSED:
+                reason = f"{self._max_calls_waiting} calls wait for {activation.agent_id} already"
+                self._output.reply(Reply(call.id, b"", CallFailure(Code.RESOURCE_EXHAUSTED, reason)))
+            case _:
+                self._waiting_calls[call.id] = activation
+                if not activation.is_served:
+                    self._serve(activation)
+
+    def cancel(self, call_id: int) -> None:
+        """Nobody wants the answer to a call any more. The host has answered it already."""
+        turn = self._turns.get(call_id)
+        if turn is not None:
+            turn.cancel()
+            return
+        activation = self._waiting_calls.pop(call_id, None)
+        if activation is not None:
+            activation.mailbox.withdraw(call_id)
+            self._check(activation)
+
+    def surrender(self, asked: Partitions) -> None:
+        """Give partitions up: what runs ends, what waits is released, then `TurnOutput.surrendered`."""
+        for partition, grant in asked.partitions:
+            place = (asked.agent_type, partition)
+            self._leaving[place] = grant
+            for activation in self._by_partition.get(place, ()):
+                first = activation.mailbox.release()
+                if first is not None:
+                    self._output.settle(first, Released())
+            self._check_surrender(place)
+
+    # Life.
+
+    async def run(self) -> None:
+        """Run turns until cancelled; then cancel those running, whose deliveries stay unsettled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._is_paused = False
+            try:
+                for activation in list(self._busy):
+                    if not activation.mailbox.is_idle:
+                        self._serve(activation)
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._tasks = None
+
+    async def pause(self) -> None:
+        """Begin no event's turn from here on; return when no turn runs. Calls are still served meanwhile."""
+        self._is_paused = True
+        while self._turns:
+            self._no_turns.clear()
+            await self._no_turns.wait()
+
+    async def wait_idle(self) -> None:
+        """Return when nothing waits here, no turn runs and all ends of turns are told."""
+        await self._idle.wait()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits here, no turn runs and all ends of turns are told."""
+        return not self._busy
+
+    async def close_agents(self) -> None:
+        """Call ``close`` of every instance, and forget them. One that raises does not keep the others."""
+        for agent_id, agent in self.instances.items():
+            await self._close(agent, agent_id)
+        self._activations.clear()
+        self._by_partition.clear()
+
+    # Inside.
+
+    def tell(self, turn: Turn) -> None:
+        """All that ``turn`` published is confirmed or refused: tell how it ended, in order for events."""
+        activation = turn.activation
+        if turn.delivery is None:
+            self._tell_call(turn)
+        ended = activation.ended
+        while ended and not ended[0].unconfirmed:
+            self._tell_event(ended.popleft())
+        self._check(activation)
+
+    def _tell_event(self, turn: Turn) -> None:
+        outcome = turn.outcome
+        if turn.error is not None and outcome is ACCEPTED:
+            outcome = Rejected("publish_refused", str(turn.error))
+        assert turn.delivery is not None  # noqa: S101 (for the type checker)
+        self._output.settle(turn.delivery, outcome)
+
+    def _tell_call(self, turn: Turn) -> None:
+        reply, turn.reply = turn.reply, None
+        if reply is None:
+            return
+        if turn.error is not None and reply.error is None:
+            reply = Reply(reply.call_id, b"", CallFailure.of(turn.error))
+        self._output.reply(reply)
+
+    def _activation(self, agent: tuple[str, str]) -> _Activation:
+        activation = self._activations.get(agent)
+        if activation is None:
+            partition = partition_of(*agent, self.partitions)
+            activation = _Activation(AgentId(*agent), partition, self._max_calls_waiting)
+            self._activations[agent] = activation
+            self._by_partition.setdefault((agent[0], partition), set()).add(activation)
+        return activation
+
+    def _is_given_up(self, activation: _Activation, grant: Grant | None) -> bool:
+        """Whether what came under ``grant`` is too late: the host hands it out anew, elsewhere."""
+        if not self._leaving and not self._given_up:
+            return False
+        place = (activation.agent_id.type, activation.partition)
+        given_up = self._leaving.get(place) or self._given_up.get(place)
+        return given_up is not None and grant is not None and grant <= given_up
+
+    def _let_go(self, activation: _Activation) -> None:
+        """Forget an activation that was made only to find that it may not run."""
+        if activation.is_idle and activation.instance is None:
+            self._forget(activation)
+
+    def _forget(self, activation: _Activation) -> None:
+        agent_id = activation.agent_id
+        self._activations.pop((agent_id.type, agent_id.key), None)
+        there = self._by_partition.get((agent_id.type, activation.partition))
+        if there is not None:
+            there.discard(activation)
+            if not there:
+                del self._by_partition[agent_id.type, activation.partition]
+
+    def _start(self, work: Any, name: str) -> None:  # noqa: ANN401 (a coroutine)
+        if self._tasks is None:
+            work.close()
+        else:
+            self._tasks.create_task(work, name=name)
+
+    def _serve(self, activation: _Activation) -> None:
+        self._busy.add(activation)
+        self._idle.clear()
+        if self._tasks is not None:
+            activation.is_served = True
+            self._tasks.create_task(self._work(activation), name=f"agent {activation.agent_id}")
+
+    async def _work(self, activation: _Activation) -> None:
+        """Run what is in the mailbox until it is empty, or a turn that was let in between goes on."""
+        mailbox = activation.mailbox
+        try:
+            while (item := mailbox.next(events=not self._is_paused)) is not None:
+                if isinstance(item, Call):
+                    await self._run_call(activation, item)
+                else:
+                    await self._run_event(activation, *item)
+        finally:
+            activation.is_served = False
+        self._check(activation)
+
+    async def _run_event(self, activation: _Activation, delivery: Delivery, incoming: _Incoming) -> None:
+        turn = self._begin(activation, delivery.turn, delivery)
+        try:
+            envelope, message = incoming.decoded()
+            context = MessageContext(
+                sender=AgentId(*envelope.sender) if envelope.sender else None,
+                topic_id=TopicId(*envelope.topic) if envelope.topic else None,
+                is_rpc=False,
+                cancellation_token=turn.token,
+                message_id=envelope.message_id,
+            )
+            await self._handle(turn, message, context)
+        except asyncio.CancelledError:
+            if self._is_stopping(turn):
+                raise
+            turn.outcome = Rejected("handler_error", "CancelledError: something that the turn waited for was cancelled")
+        except InvalidMessage as error:
+            turn.outcome = Rejected("bad_payload", str(error))
+        except CantHandleException as error:
+            turn.outcome = Rejected("unhandled", str(error))
+        except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
+            log.warning("handler failed", agent_type=activation.agent_id.type, exc_info=True)
+            turn.outcome = Rejected("handler_error", f"{type(error).__name__}: {error}")
+        self._end(turn)
+
+    async def _run_call(self, activation: _Activation, call: Call) -> None:
+        self._waiting_calls.pop(call.id, None)
+        turn = self._begin(activation, call.id, None)
+        sender = AgentId(*call.sender) if call.sender else None
+        try:
+            envelope = self._codec.decode_payload(call.payload)
+            message = self._serializers.deserialize(envelope.data, envelope.type_name, envelope.content_type)
+            context = MessageContext(
+                sender=sender,
+                topic_id=None,
+                is_rpc=True,
+                cancellation_token=turn.token,
+                message_id=envelope.message_id,
+            )
+            result = await self._handle(turn, message, context)
+            if self._on_response is not None:
+                result = await self._on_response(result, activation.agent_id, sender)
+            turn.reply = Reply(call.id, self._encode(result))
+        except asyncio.CancelledError:
+            if self._is_stopping(turn):
+                raise
+            reason = "something that the turn waited for was cancelled"
+            turn.reply = Reply(call.id, b"", CallFailure(Code.CANCELLED, reason))
+        except CallboardError as error:
+            turn.reply = Reply(call.id, b"", CallFailure.of(error))
+        except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
+            turn.reply = Reply(call.id, b"", CallFailure.of(error))
+        self._end(turn)
+        if not activation.is_served and not activation.mailbox.is_idle and not activation.turns:
+            self._serve(activation)
+
+    async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:  # noqa: ANN401 (any message)
+        activation = turn.activation
+        token = CURRENT_TURN.set(turn)
+        try:
+            with MessageHandlerContext.populate_context(activation.agent_id):
+                agent = activation.instance or await self._instantiate(activation)
+                return await agent.on_message(message, context)
+        finally:
+            CURRENT_TURN.reset(token)
+
+    def _begin(self, activation: _Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
+        turn = Turn(self, activation, turn_id, delivery)
+        turn.task = asyncio.current_task()
+        activation.turns[turn_id] = turn
+        self._turns[turn_id] = turn
+        return turn
+
+    def _is_stopping(self, turn: Turn) -> bool:
+        """Whether a cancellation is the runner's end rather than the turn's; if so the turn is dropped."""
+        task = turn.task
+        asked = task.cancelling() if task is not None else 0
+        if asked <= turn.is_cancelled:
+            return False
+        self._drop(turn)
+        return True
+
+    def _drop(self, turn: Turn) -> None:
+        """The turn is over: the agent is free for the next one."""
+        turn.is_open = False
+        if turn.is_cancelled and turn.task is not None:
+            turn.task.uncancel()  # the task goes on with the next turn
+        del turn.activation.turns[turn.id]
+        del self._turns[turn.id]
+        if not self._turns:
+            self._no_turns.set()
+        turn.activation.mailbox.finish(turn.id)
+
+    def _end(self, turn: Turn) -> None:
+        """The handler has returned: the agent is free; the end is told now or when all is confirmed."""
+        self._drop(turn)
+        if turn.delivery is not None:
+            turn.activation.ended.append(turn)
+        if not turn.unconfirmed:
+            self.tell(turn)
+
+    def _check(self, activation: _Activation) -> None:
+        """An activation may have become idle: see who waits for that."""
+        if not activation.is_idle:
+            return
+        if self._leaving:
+            place = (activation.agent_id.type, activation.partition)
+            if place in self._leaving:
+                self._check_surrender(place)
+        self._busy.discard(activation)
+        if not self._busy:
+            self._idle.set()
+
+    def _check_surrender(self, place: tuple[str, int]) -> None:
+        activations = self._by_partition.get(place, set())
+        if not all(activation.is_idle for activation in activations):
+            return
+        grant = self._leaving.pop(place)
+        self._given_up[place] = grant
+        for activation in list(activations):
+            self._forget(activation)
+            factory = self._factories.get(place[0])
+            if activation.instance is not None and factory is not None and factory.makes_new:
+                self._start(self._close(activation.instance, activation.agent_id), "close")
+        self._output.surrendered(Partitions(place[0], ((place[1], grant),)))
+
+    async def _close(self, agent: Agent, agent_id: AgentId) -> None:
+        try:
+            await agent.close()
+        except Exception:
+            log.exception("agent did not close", agent_type=agent_id.type)
+
+    async def _instantiate(self, activation: _Activation) -> Agent:
+        """Make the instance. Only a turn of this very agent comes here, so there is one at a time."""
+        agent_id = activation.agent_id
+        factory = self._factories.get(agent_id.type)
+        if factory is None:
+            msg = f"agent type {agent_id.type!r} is not registered here"
+            raise NotFound(msg)
+        with AgentInstantiationContext.populate_context((self._runtime, agent_id)):
+            made = factory.make()
+            agent: Agent = await made if inspect.isawaitable(made) else made
+        expected = factory.expected_class
+        if expected is not None and not isinstance(agent, expected):
+            msg = f"the factory of {agent_id.type!r} made a {type(agent).__name__}, not a {expected.__name__}"
+            raise TypeError(msg)
+        if activation.instance is None:
+            activation.instance = agent
+        return activation.instance
+
+    def _decode(self, content: bytes) -> tuple[Envelope, Any]:
+        envelope = self._codec.decode_event(content)
+        return envelope, self._serializers.deserialize(envelope.data, envelope.type_name, envelope.content_type)
+
+    def _encode(self, result: Any) -> bytes:  # noqa: ANN401 (any message)
+        if result is None:
+            return self._codec.encode_payload(Envelope("", "application/json", b"null", ""))
+        return self._codec.encode_payload(Envelope(*self._serializers.serialize(result), ""))
+

@@ -1,0 +1,111 @@
+"""What waits for one agent in its worker, and what may run next.
+
+Rules: one turn at a time. Calls go before events; events in order. A call that comes back to an agent is let
+in at once while the very turn in its chain is running there (A calls B, B calls A: no deadlock), and only
+then (a stranger does not slip in). After a release nothing of the run released is taken in again until
+it has been handed out anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import Generic, TypeVar
+
+from callboard.core.event import Delivery, TurnId
+from callboard.core.frames import Call
+
+MAX_CALLS_WAITING = 64
+
+B = TypeVar("B")
+
+
+class Admission(Enum):
+    """What becomes of a call that arrives."""
+
+    RUNS_NOW = "runs now, inside the turn that waits for it"
+    WAITS = "waits for the present turn to end"
+    REFUSED = "too many calls wait"
+
+
+class Mailbox(Generic[B]):
+    """What waits for one agent; ``B`` is what a delivery brings, kept beside it."""
+
+    __slots__ = ("_calls", "_events", "_fence", "_running", "max_calls_waiting")
+
+    def __init__(self, max_calls_waiting: int = MAX_CALLS_WAITING) -> None:
+        self.max_calls_waiting = max_calls_waiting
+        self._calls: deque[Call] = deque()
+        self._events: deque[tuple[Delivery, B]] = deque()
+        self._running: set[TurnId] = set()
+        self._fence: Delivery | None = None
+
+    def deliver(self, delivery: Delivery, body: B) -> bool:
+        """Take an event in; False for one of a run that was released and has not come anew."""
+        fence = self._fence
+        if fence is not None:
+            if delivery.grant == fence.grant and (
+                delivery.position != fence.position or delivery.attempt <= fence.attempt
+            ):
+                return False
+            self._fence = None
+        self._events.append((delivery, body))
+        return True
+
+    def call(self, call: Call) -> Admission:
+        """Take a call in."""
+        if not self._running.isdisjoint(call.chain):
+            return Admission.RUNS_NOW
+        if len(self._calls) >= self.max_calls_waiting:
+            return Admission.REFUSED
+        self._calls.append(call)
+        return Admission.WAITS
+
+    def next(self, *, events: bool = True) -> tuple[Delivery, B] | Call | None:
+        """Begin the next turn; None while one runs or nothing waits. Without ``events`` only calls count."""
+        if self._running:
+            return None
+        if self._calls:
+            call = self._calls.popleft()
+            self._running.add(call.id)
+            return call
+        if events and self._events:
+            delivery, body = self._events.popleft()
+            self._running.add(delivery.turn)
+            return delivery, body
+        return None
+
+    def begin(self, turn: TurnId) -> None:
+        """A call that was let in at once runs now."""
+        self._running.add(turn)
+
+    def finish(self, turn: TurnId) -> None:
+        """A turn has ended."""
+        self._running.discard(turn)
+
+    def withdraw(self, call_id: int) -> bool:
+        """Forget a call that waits; whether there was one."""
+        for call in self._calls:
+            if call.id == call_id:
+                self._calls.remove(call)
+                return True
+        return False
+
+    def release(self) -> Delivery | None:
+        """Give back all events that wait: the first of them, for the host to hand out anew from there."""
+        if not self._events:
+            return None
+        first = self._events[0][0]
+        self._events.clear()
+        self._fence = first
+        return first
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return not (self._running or self._calls or self._events)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a turn runs."""
+        return bool(self._running)

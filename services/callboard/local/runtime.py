@@ -1,0 +1,242 @@
+"""The runtime without a host: the same broker, turns and encoding, in one process.
+
+What works here works distributed: messages are written and read again, events queue by agent, handlers run
+one turn at a time, calls end by the same rules. Only the wire, and what a lost connection does, is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from typing import Self
+
+from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
+from callboard.agent.intervention import InterventionHandler
+from callboard.core.broker import Broker, BrokerLimits
+from callboard.core.commit import DeadLetter
+from callboard.core.errors import CallboardError, NotAllowedNow, error_of
+from callboard.core.event import Delivery, Event
+from callboard.core.frames import (
+    Call,
+    HostFrame,
+    Outcome,
+    Partitions,
+    Publish,
+    Registration,
+    RegistrationError,
+    Reply,
+    Settlement,
+)
+from callboard.core.session import Session
+from callboard.engine.memory import MemoryEngine
+from callboard.wire.codec import CloudEventCodec
+
+
+class LocalRuntime(BaseRuntime):
+    """Agents in one process.
+
+    Used as ``async with LocalRuntime() as runtime``, or with AutoGen's `start`, `stop_when_idle` and `close`.
+    Before `start` events and calls are taken and wait. All methods belong to one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        intervention_handlers: Sequence[InterventionHandler] = (),
+        call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
+        limits: BrokerLimits | None = None,
+    ) -> None:
+        """
+        Args:
+            intervention_handlers: See messages before they are taken, in this order.
+            call_timeout_s: How long a call may take that names no time.
+            limits: The bounds of the broker; None for a host's defaults.
+        """
+        super().__init__(
+            CloudEventCodec(),
+            intervention_handlers=intervention_handlers,
+            call_timeout_s=call_timeout_s,
+        )
+        self._broker = Broker(1, limits or BrokerLimits())
+        self._engine = MemoryEngine()
+        self._session = Session("local", "local")
+        self._broker.join(self._session)
+        self._max_event_bytes = self._broker.limits.max_event_bytes
+        self._runner.partitions = self._broker.limits.partitions
+        self._unconfirmed: dict[int, Callable[[CallboardError | None], None]] = {}
+        self._confirmed = 0
+        self._last_publish = 0
+        self._last_settlement = 0
+        self._running: asyncio.Task[None] | None = None
+        self._pump_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+
+    # Life.
+
+    def start(self) -> None:
+        """Begin to run turns. Raises `NotAllowedNow` when that was done."""
+        if self._running is not None:
+            msg = "the runtime has been started already"
+            raise NotAllowedNow(msg)
+        self._running = asyncio.get_running_loop().create_task(
+            self._runner.run(), name="callboard.local", context=Context()
+        )
+
+    async def stop(self) -> None:
+        """Begin no further event's turn and return when those that run have ended; what waits stays.
+
+        Calls that running turns make are still served. `start` goes on from here.
+        """
+        running = self._require_running()
+        await self._runner.pause()
+        self._running = None
+        running.cancel()
+        await asyncio.wait([running])
+
+    async def stop_when_idle(self) -> None:
+        """Stop when no event waits, no turn runs and no call is open."""
+        await self.stop_when(lambda: self._broker.is_idle and self._runner.is_idle)
+
+    async def stop_when(self, condition: Callable[[], bool]) -> None:
+        """Stop as soon as ``condition`` holds; it is asked whenever something has changed."""
+        running = self._require_running()
+        while not condition():
+            self._changed.clear()
+            waiter = asyncio.ensure_future(self._changed.wait())
+            await asyncio.wait([waiter, running], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                waiter.cancel()
+                await running  # raises what broke it
+                break
+        await self.stop()
+
+    async def close(self) -> None:
+        """Stop if it runs, then close every agent. Idempotent."""
+        if self._running is not None:
+            await self.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._runner.close_agents()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @property
+    def unprocessed_messages_count(self) -> int:
+        """Events that wait or are being handled, one for each agent that each is for."""
+        return self._broker.waiting_count + self._broker.in_flight_count
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """The events that were rejected, oldest first, with the reasons."""
+        return await self._engine.dead_letters()
+
+    # How things travel: by reference, through the broker.
+
+    async def _declare(self, registration: Registration) -> Sequence[RegistrationError]:
+        self._broker.register(self._session, registration, self._now())
+        registered = self._session.outbox.registered.pop()
+        self._schedule_pump()
+        return registered.errors
+
+    def _send_publish(self, event: Event, done: Callable[[CallboardError | None], None]) -> None:
+        self._last_publish += 1
+        self._unconfirmed[self._last_publish] = done
+        self._broker.publish(self._session, [Publish(self._last_publish, event)])
+        self._schedule_pump()
+
+    def _send_call(self, call: Call) -> None:
+        self._broker.call(self._session, call, self._now())
+        self._schedule_pump()
+
+    def _send_cancel(self, call_id: int) -> None:
+        self._broker.cancel(self._session, call_id)
+        self._schedule_pump()
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery has ended."""
+        assert delivery.grant is not None  # noqa: S101 (it was handed out)
+        self._last_settlement += 1
+        settlement = Settlement(
+            self._last_settlement, delivery.position, delivery.attempt, delivery.grant, outcome
+        )
+        self._broker.settle(self._session, [settlement], self._now())
+        self._schedule_pump()
+
+    def reply(self, reply: Reply) -> None:
+        """A call is answered."""
+        self._broker.reply(self._session, reply)
+        self._schedule_pump()
+
+    def surrendered(self, partitions: Partitions) -> None:
+        """Never asked for: there is one session."""
+        self._broker.surrendered(self._session, partitions, self._now())
+
+    # The pump: does what the broker left to be done, once for all that happened in one step of the loop.
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _schedule_pump(self) -> None:
+        if not self._pump_is_due:
+            self._pump_is_due = True
+            # A context of its own: turns must not inherit that of whoever published.
+            asyncio.get_running_loop().call_soon(self._pump, context=Context())
+
+    def _pump(self) -> None:
+        self._pump_is_due = False
+        broker, outbox = self._broker, self._session.outbox
+        now = self._now()
+        while True:
+            commit = broker.take_commit()
+            if commit is not None:
+                broker.committed(commit, self._engine.commit_now(commit), now)
+            frame = outbox.take()
+            if commit is None and frame is None:
+                break
+            if frame is not None:
+                self._take(frame)
+        broker.take_awake()
+        self._set_timer()
+        self._changed.set()
+
+    def _take(self, frame: HostFrame) -> None:
+        refused = {refusal.number: refusal for refusal in frame.publishes_refused}
+        for number in range(self._confirmed + 1, frame.published_through + 1):
+            refusal = refused.get(number)
+            done = self._unconfirmed.pop(number)
+            done(None if refusal is None else error_of(refusal.code, refusal.reason))
+            self._confirmed = number
+        for event, targets in frame.deliveries:
+            self._runner.deliver(event, targets)
+        for call in frame.calls:
+            self._runner.call(call)
+        for reply in frame.replies:
+            self._take_reply(reply)
+        for call_id in frame.cancels:
+            self._runner.cancel(call_id)
+
+    def _set_timer(self) -> None:
+        due = self._broker.next_deadline()
+        if self._timer is not None and (due is None or self._timer.when() != due):
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and due is not None:
+            self._timer = asyncio.get_running_loop().call_at(due, self._tick, context=Context())
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._broker.tick(self._now())
+        self._pump()
+
+    def _require_running(self) -> asyncio.Task[None]:
+        if self._running is None:
+            msg = "the runtime has not been started"
+            raise NotAllowedNow(msg)
+        return self._running

@@ -1,0 +1,95 @@
+"""Messages in CloudEvents and payloads."""
+
+from __future__ import annotations
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError
+
+from callboard.core.envelope import PROTOBUF_DATA_CONTENT_TYPE, Envelope
+from callboard.core.errors import InvalidMessage
+from callboard.wire.v1.agent_host_pb2 import Payload
+from callboard.wire.v1.cloudevent_pb2 import CloudEvent
+
+SPEC_VERSION = "1.0"
+_TYPE_URL = "type.googleapis.com/"
+
+DATA_CONTENT_TYPE = "datacontenttype"
+DATA_SCHEMA = "dataschema"
+SENDER_TYPE = "agagentsendertype"
+SENDER_KEY = "agagentsenderkey"
+MESSAGE_KIND = "agmsgkind"
+"""The names of CloudEvents attributes that AutoGen's workers write and read."""
+
+
+class CloudEventCodec:
+    """The one codec: CloudEvents in their protobuf format, and ``Payload`` messages."""
+
+    def encode_event(self, envelope: Envelope) -> bytes:
+        """An encoded CloudEvent on ``envelope.topic``: JSON in ``binary_data``, a protobuf message as an Any in ``proto_data``."""
+        topic_type, topic_source = envelope.topic or ("", "")
+        event = CloudEvent(
+            id=envelope.message_id, source=topic_source, spec_version=SPEC_VERSION, type=topic_type
+        )
+        attributes = event.attributes
+        attributes[DATA_CONTENT_TYPE].ce_string = envelope.content_type
+        attributes[DATA_SCHEMA].ce_string = envelope.type_name
+        attributes[MESSAGE_KIND].ce_string = "publish"
+        if envelope.sender is not None:
+            attributes[SENDER_TYPE].ce_string, attributes[SENDER_KEY].ce_string = envelope.sender
+        if envelope.content_type == PROTOBUF_DATA_CONTENT_TYPE:
+            event.proto_data.type_url = _TYPE_URL + envelope.type_name
+            event.proto_data.value = envelope.data
+        else:
+            event.binary_data = envelope.data
+        return event.SerializeToString()
+
+    def decode_event(self, content: bytes) -> Envelope:
+        """What is in an encoded CloudEvent."""
+        try:
+            event = CloudEvent.FromString(content)
+        except DecodeError as error:
+            msg = f"not a CloudEvent: {error}"
+            raise InvalidMessage(msg) from error
+        attributes = event.attributes
+        # The membership tests matter: reading a missing key of a protobuf map adds it.
+        content_type = attributes[DATA_CONTENT_TYPE].ce_string if DATA_CONTENT_TYPE in attributes else ""
+        type_name = attributes[DATA_SCHEMA].ce_string if DATA_SCHEMA in attributes else ""
+        sender = None
+        if SENDER_TYPE in attributes and SENDER_KEY in attributes:
+            sender = (attributes[SENDER_TYPE].ce_string, attributes[SENDER_KEY].ce_string)
+        match event.WhichOneof("data"):
+            case "binary_data":
+                data = event.binary_data
+            case "proto_data":
+                data = event.proto_data.value
+                type_name = type_name or event.proto_data.type_url.rpartition("/")[2]
+                content_type = content_type or PROTOBUF_DATA_CONTENT_TYPE
+            case "text_data":
+                data = event.text_data.encode()
+            case _:
+                data = b""
+        return Envelope(type_name, content_type, data, event.id, sender, (event.type, event.source))
+
+    def encode_payload(self, envelope: Envelope) -> bytes:
+        """An encoded ``Payload``; a protobuf message travels as a serialized Any."""
+        data = envelope.data
+        if envelope.content_type == PROTOBUF_DATA_CONTENT_TYPE:
+            data = Any(type_url=_TYPE_URL + envelope.type_name, value=data).SerializeToString()
+        return Payload(
+            data_type=envelope.type_name,
+            data_content_type=envelope.content_type,
+            data=data,
+            message_id=envelope.message_id,
+        ).SerializeToString()
+
+    def decode_payload(self, payload: bytes) -> Envelope:
+        """What is in an encoded ``Payload``."""
+        try:
+            message = Payload.FromString(payload)
+            data = message.data
+            if message.data_content_type == PROTOBUF_DATA_CONTENT_TYPE:
+                data = Any.FromString(data).value
+        except DecodeError as error:
+            msg = f"not a payload: {error}"
+            raise InvalidMessage(msg) from error
+        return Envelope(message.data_type, message.data_content_type, data, message.message_id)
