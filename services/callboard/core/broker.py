@@ -136,6 +136,11 @@ class Broker:
         self._committing += 1
         return commit
 
+    @property
+    def has_commit(self) -> bool:
+        """Whether `take_commit` has something."""
+        return not self._commit.is_empty
+
     def next_deadline(self) -> float | None:
         """When `tick` next has work; None when nothing is timed."""
         times = [self._calls.next_deadline(), self._held_back[0][0] if self._held_back else None]

@@ -1,0 +1,85 @@
+"""What a worker has to say to its host: gathers until the writer takes a frame of it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from callboard.core.frames import (
+    MAX_FRAME_BYTES,
+    MAX_FRAME_ITEMS,
+    Call,
+    Partitions,
+    Publish,
+    Registration,
+    Reply,
+    Settlement,
+    WorkerFrame,
+)
+
+
+class WorkerOutbox:
+    """What a worker has to say to its host.
+
+    Publishes beyond the host's window wait here until earlier ones are confirmed. Whoever publishes outside
+    a turn waits for the confirmation, so what gathers here is bounded by who waits and by what turns publish.
+
+    Attributes:
+        window: How many publishes may be unconfirmed at the host.
+        confirmed: The highest publish number that the host has answered.
+        register: The newest registration not yet said; an older one is not worth saying.
+        surrendered: Leaves only after all settlements and replies that gathered before it.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.confirmed = 0
+        self.register: Registration | None = None
+        self.publishes: deque[Publish] = deque()
+        self.settlements: deque[Settlement] = deque()
+        self.calls: deque[Call] = deque()
+        self.replies: deque[Reply] = deque()
+        self.cancels: list[int] = []
+        self.surrendered: list[Partitions] = []
+        self.drain = False
+
+    def take(self) -> WorkerFrame | None:
+        """The next frame, of at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`; None when nothing may leave."""
+        frame = WorkerFrame()
+        is_empty = True
+        if self.register is not None or self.cancels or self.drain:
+            is_empty = False
+            frame.register, self.register = self.register, None
+            frame.cancels, self.cancels = self.cancels, []
+            frame.drain, self.drain = self.drain, False
+        if self._take_items(frame):
+            is_empty = False
+        if self.surrendered and not self.settlements and not self.replies:
+            is_empty = False
+            frame.surrendered, self.surrendered = self.surrendered, []
+        return None if is_empty else frame
+
+    def _take_items(self, frame: WorkerFrame) -> bool:
+        items = MAX_FRAME_ITEMS
+        size = MAX_FRAME_BYTES
+        settlements = self.settlements
+        while settlements and items:
+            frame.settlements.append(settlements.popleft())
+            items -= 1
+        for source, target in ((self.replies, frame.replies), (self.calls, frame.calls)):
+            while source and items and size > 0:
+                length = len(source[0].payload)
+                if length > size and items < MAX_FRAME_ITEMS:
+                    return True
+                target.append(source.popleft())  # type: ignore[arg-type]  # each deque with its own list
+                items -= 1
+                size -= length
+        publishes = self.publishes
+        last = self.confirmed + self.window
+        while publishes and items and size > 0 and publishes[0].number <= last:
+            length = len(publishes[0].event.content)
+            if length > size and items < MAX_FRAME_ITEMS:
+                return True
+            frame.publishes.append(publishes.popleft())
+            items -= 1
+            size -= length
+        return items < MAX_FRAME_ITEMS

@@ -1,0 +1,209 @@
+"""The host as an object: what `callboard host` and tests run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Self
+from uuid import uuid4
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+
+from callboard.core.broker import Broker, BrokerLimits
+from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable
+from callboard.engine.contract import Engine
+from callboard.engine.memory import MemoryEngine
+from callboard.host.operations import Operations
+from callboard.host.stream import WorkerStream
+from callboard.host.switchboard import Switchboard
+from callboard.wire.status import CONNECT, server_options, status_of
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+STOP_GRACE_S = 5.0
+
+
+class Host:
+    """Routes, queues and places for the workers that connect to it.
+
+    Used as ``async with Host(port=0) as host: host.address``, or with AutoGen's `start` and `stop`.
+    Lifecycle: NEW -> SERVING -> CLOSED; a host serves once.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        port: int | None = None,
+        operators_address: str | None = None,
+        engine: Engine | None = None,
+        limits: BrokerLimits | None = None,
+        extra_grpc_config: Sequence[tuple[str, int | str]] = (),
+    ) -> None:
+        """
+        Args:
+            address: Where to serve workers, as ``host:port``; port 0 takes a free one.
+            port: Takes the place of the address's port.
+            operators_address: Where to serve tools; None is the next port up, or a free one for port 0.
+            engine: Where events are kept; None keeps them in memory.
+            limits: The bounds to keep; None for the defaults.
+            extra_grpc_config: Options for the gRPC server, after Callboard's own.
+        """
+        machine, _, own_port = address.rpartition(":")
+        if not machine or not own_port.isdecimal():
+            msg = f"invalid address {address!r}: it is written host:port"
+            raise ValueError(msg)
+        self._machine = machine
+        self._port = int(own_port) if port is None else port
+        next_port = self._port + 1 if self._port else 0
+        self._operators_address = operators_address or f"{machine}:{next_port}"
+        self._engine = engine or MemoryEngine()
+        self._limits = limits or BrokerLimits()
+        self._extra_grpc_config = list(extra_grpc_config)
+        self._main: asyncio.Task[None] | None = None
+        self._stop_asked = asyncio.Event()
+        self._grace_s = STOP_GRACE_S
+        self._started_at = 0.0
+        self.id = uuid4().hex[:12]
+        self.operators_address = ""
+
+    @property
+    def address(self) -> str:
+        """Where workers connect, as ``host:port``."""
+        return f"{self._machine}:{self._port}"
+
+    @property
+    def engine(self) -> Engine:
+        """Where events are kept."""
+        return self._engine
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since it began to serve."""
+        return monotonic() - self._started_at
+
+    # Life.
+
+    async def start(self) -> None:
+        """Begin to serve; returns when workers can connect. Raises `Unavailable` when it cannot listen there."""
+        if self._main is not None:
+            msg = "the host has been started already"
+            raise NotAllowedNow(msg)
+        serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._main = asyncio.create_task(self._run(serving), name="callboard.host")
+        await asyncio.wait([self._main, serving], return_when=asyncio.FIRST_COMPLETED)
+        if self._main.done():
+            serving.cancel()
+            await self._main
+
+    async def stop(self, grace: float = STOP_GRACE_S) -> None:
+        """End every stream and stop serving; at most ``grace`` seconds for unary calls. Idempotent."""
+        if self._main is None:
+            msg = "the host has not been started"
+            raise NotAllowedNow(msg)
+        self._grace_s = grace
+        self._stop_asked.set()
+        await self._main
+
+    async def wait(self) -> None:
+        """Return when the host has stopped; raises what broke it."""
+        if self._main is not None:
+            await asyncio.shield(self._main)
+
+    async def stop_when_signal(
+        self, grace: float = STOP_GRACE_S, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
+    ) -> None:
+        """Serve until one of ``signals`` comes, then `stop`."""
+        loop = asyncio.get_running_loop()
+        for each in signals:
+            loop.add_signal_handler(each, self._stop_asked.set)
+        try:
+            self._grace_s = grace
+            await self.wait()
+        finally:
+            for each in signals:
+                loop.remove_signal_handler(each)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def _run(self, serving: asyncio.Future[None]) -> None:
+        epoch = await self._engine.open()
+        if self._engine.is_volatile:
+            log.warning("events are kept in memory and lost with this process", engine=self._engine.name)
+        broker = Broker(epoch, self._limits)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                switchboard = Switchboard(broker, self._engine, tasks)
+                server, health = await self._serve(switchboard)
+                operators = await self._serve_operators(switchboard)
+                commits = tasks.create_task(switchboard.run(), name="commits")
+                self._started_at = monotonic()
+                log.info("serving", address=self.address, operators=self.operators_address, epoch=epoch)
+                serving.set_result(None)
+                await self._stop_asked.wait()
+                await health.enter_graceful_shutdown()
+                switchboard.close()
+                await asyncio.gather(server.stop(self._grace_s), operators.stop(self._grace_s))
+                commits.cancel()
+        except ExceptionGroup as group:
+            # One task broke: that is what happened; its siblings were only cancelled.
+            raise group.exceptions[0] from group
+        finally:
+            await self._engine.close()
+
+    async def _serve(self, switchboard: Switchboard) -> tuple[grpc.aio.Server, health_aio.HealthServicer]:
+        options = [*server_options(self._limits.max_event_bytes), *self._extra_grpc_config]
+        server = grpc.aio.server(options=options)
+
+        async def connect(
+            requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+        ) -> AsyncIterator[bytes]:
+            stream = WorkerStream(switchboard, requests)
+            try:
+                async for frame in stream.frames():
+                    yield frame
+            except CallboardError as error:
+                await context.abort(status_of(error), str(error))
+
+        service, _, method = CONNECT[1:].partition("/")
+        handler = grpc.stream_stream_rpc_method_handler(connect)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+        health = health_aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        self._port = _bind(server, f"{self._machine}:{self._port}")
+        await server.start()
+        for name in ("", service):
+            await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return server, health
+
+    async def _serve_operators(self, switchboard: Switchboard) -> grpc.aio.Server:
+        server = grpc.aio.server(options=server_options(self._limits.max_event_bytes))
+        Operations(self, switchboard.broker).add_to(server)
+        port = _bind(server, self._operators_address)
+        self.operators_address = f"{self._operators_address.rpartition(':')[0]}:{port}"
+        switchboard.operators_port = port
+        await server.start()
+        return server
+
+
+def _bind(server: grpc.aio.Server, address: str) -> int:
+    """Bind ``address``; the port. gRPC says no more than that it failed."""
+    with suppress(RuntimeError):
+        port = server.add_insecure_port(address)
+        if port:
+            return port
+    msg = f"cannot listen on {address}: the address is in use, or not one of this machine"
+    raise Unavailable(msg)

@@ -1,0 +1,152 @@
+"""Where a host's streams, broker, engine and clock meet. It does what the broker says and holds no rule."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from callboard.core.broker import Broker
+from callboard.core.errors import ProtocolViolation, Unavailable
+from callboard.core.frames import WorkerFrame
+from callboard.core.session import Session
+from callboard.wire.frames import PROTOCOL_VERSION
+from callboard.wire.v1 import agent_host_pb2 as pb
+
+if TYPE_CHECKING:
+    from callboard.engine.contract import Engine
+    from callboard.host.stream import WorkerStream
+
+log = structlog.get_logger(__name__)
+
+
+class Switchboard:
+    """Connects the streams of a host with its broker.
+
+    Lifecycle: make it inside a running loop; `run` keeps commits until cancelled; readers of streams live
+    in ``tasks``.
+    """
+
+    def __init__(self, broker: Broker, engine: Engine, tasks: asyncio.TaskGroup) -> None:
+        self.broker = broker
+        self._engine = engine
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._commit_is_due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._streams: dict[Session, WorkerStream] = {}
+        self._session_numbers = count(1)
+        self._is_closed = False
+        self.operators_port = 0
+
+    # Streams.
+
+    def admit(self, hello: pb.Hello, stream: WorkerStream) -> tuple[Session, pb.ConnectResponse]:
+        """Begin a session. A session of the same client-id ends: its worker is taken to be a former one."""
+        if self._is_closed:
+            msg = "the host is stopping"
+            raise Unavailable(msg)
+        for other, other_stream in list(self._streams.items()):
+            if other.client_id == hello.client_id:
+                log.warning("session taken over", session=other.id, client_id=hello.client_id)
+                self.leave(other)
+                other_stream.end(Unavailable(f"another worker named {hello.client_id!r} has connected"))
+        session = Session(f"session-{next(self._session_numbers)}", hello.client_id, hello.agent)
+        self._streams[session] = stream
+        self.broker.join(session)
+        limits = self.broker.limits
+        welcome = pb.Welcome(
+            version=PROTOCOL_VERSION,
+            session_id=session.id,
+            max_event_bytes=limits.max_event_bytes,
+            publish_window=limits.publish_window,
+            delivery_window=limits.delivery_window,
+            partitions=limits.partitions,
+            operators_port=self.operators_port,
+        )
+        log.info("session began", session=session.id, client_id=session.client_id, agent=session.agent)
+        return session, pb.ConnectResponse(welcome=welcome)
+
+    def start_reader(self, reader: Coroutine[Any, Any, None], session: Session) -> None:
+        """Have a stream's reader run as a task of the host's."""
+        self._tasks.create_task(reader, name=f"read {session.id}")
+
+    def leave(self, session: Session) -> None:
+        """A session is over. Idempotent."""
+        if self._streams.pop(session, None) is not None:
+            self.broker.leave(session, self._loop.time())
+            log.info("session ended", session=session.id, client_id=session.client_id)
+            self._act()
+
+    def take(self, session: Session, frame: WorkerFrame) -> None:
+        """A worker has said something."""
+        broker = self.broker
+        now = self._loop.time()
+        if frame.register is not None:
+            broker.register(session, frame.register, now)
+        if frame.publishes:
+            broker.publish(session, frame.publishes)
+            unanswered = session.last_publish - session.outbox.published_through
+            if unanswered > 2 * broker.limits.publish_window:
+                msg = f"{unanswered} publishes are unanswered, the window is {broker.limits.publish_window}"
+                raise ProtocolViolation(msg)
+        if frame.settlements:
+            broker.settle(session, frame.settlements, now)
+        for reply in frame.replies:
+            broker.reply(session, reply)
+        for call in frame.calls:
+            broker.call(session, call, now)
+        for call_id in frame.cancels:
+            broker.cancel(session, call_id)
+        for given_up in frame.surrendered:
+            broker.surrendered(session, given_up, now)
+        if frame.drain:
+            broker.drain(session, now)
+        self._act()
+
+    def close(self) -> None:
+        """End every stream with UNAVAILABLE, and admit no more. Idempotent."""
+        self._is_closed = True
+        for session, stream in list(self._streams.items()):
+            self.leave(session)
+            stream.end(Unavailable("the host is stopping"))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # What the broker leaves to be done.
+
+    async def run(self) -> None:
+        """Let the engine keep commits, all that gathered at a time, until cancelled."""
+        broker = self.broker
+        while True:
+            await self._commit_is_due.wait()
+            self._commit_is_due.clear()
+            while (commit := broker.take_commit()) is not None:
+                positions = await self._engine.commit(commit)
+                broker.committed(commit, positions, self._loop.time())
+                self._act()
+
+    def _act(self) -> None:
+        for session in self.broker.take_awake():
+            stream = self._streams.get(session)
+            if stream is not None:
+                stream.wake()
+        if self.broker.has_commit:
+            self._commit_is_due.set()
+        due = self.broker.next_deadline()
+        if self._timer is not None and (due is None or due < self._timer.when()):
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and due is not None and not self._is_closed:
+            self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.broker.tick(self._loop.time())
+        self._act()
+
+

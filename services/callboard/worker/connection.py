@@ -1,0 +1,211 @@
+"""A worker's stream to its host: opened with patience, written by one task, read by one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import grpc
+import grpc.aio
+import structlog
+
+from callboard.core.errors import (
+    CallboardError,
+    Code,
+    NotAllowedNow,
+    ProtocolViolation,
+    Unavailable,
+    Unsupported,
+)
+from callboard.core.frames import HostFrame
+from callboard.core.worker_outbox import WorkerOutbox
+from callboard.wire.frames import (
+    PROTOCOL_VERSION,
+    decode_host_frame,
+    encode_worker_frame,
+    parse_host_frame,
+)
+from callboard.wire.status import CONNECT, channel_options, error_from
+from callboard.wire.v1 import agent_host_pb2 as pb
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+"""Pauses between attempts to connect: doubled each time, and cut by a random part of up to a half."""
+
+
+class Welcome(NamedTuple):
+    """What the host said when it took the worker in; see ``Welcome`` in the proto."""
+
+    session_id: str
+    max_event_bytes: int
+    publish_window: int
+    partitions: int
+    operators_port: int
+
+
+class Identity(NamedTuple):
+    """Who the worker says it is; see ``Hello`` in the proto."""
+
+    client_id: str
+    incarnation: str
+    agent: str
+
+
+class Connection:
+    """One stream to one host.
+
+    Lifecycle: `open`, then `run` until the stream ends. The reader is never cancelled while the stream is
+    open; `run` cancels the call itself, which ends the read.
+    """
+
+    def __init__(self, address: str, channel: grpc.aio.Channel, call: Any, welcome: Welcome) -> None:  # noqa: ANN401 (grpcio has no public type for it)
+        self.address = address
+        self.welcome = welcome
+        self._channel = channel
+        self._call = call
+        self._wake = asyncio.Event()
+        self._is_closing = False
+        self.outbox = WorkerOutbox(welcome.publish_window)
+
+    @classmethod
+    async def open(
+        cls,
+        address: str,
+        identity: Identity,
+        *,
+        timeout_s: float,
+        extra_options: Sequence[tuple[str, int | str]] = (),
+    ) -> Connection:
+        """Connect, trying again until ``timeout_s`` has passed.
+
+        Raises:
+            Unavailable: There was no host in time; names the address.
+            CallboardError: The host, or what is there instead, refused; trying again is no use.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            channel = grpc.aio.insecure_channel(address, options=[*channel_options(), *extra_options])
+            try:
+                async with asyncio.timeout_at(give_up_at):
+                    await channel.channel_ready()
+                return await cls._greet(address, channel, identity)
+            except TimeoutError as error:
+                await channel.close()
+                raise _no_host(address, timeout_s) from error
+            except Unavailable as error:
+                await channel.close()
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (spreads load, no secret)
+                if loop.time() + wait_s >= give_up_at:
+                    raise _no_host(address, timeout_s) from error
+                await asyncio.sleep(wait_s)
+            except BaseException:
+                await channel.close()
+                raise
+
+    @classmethod
+    async def _greet(cls, address: str, channel: grpc.aio.Channel, identity: Identity) -> Connection:
+        call = channel.stream_stream(CONNECT)()
+        hello = pb.Hello(
+            version_min=PROTOCOL_VERSION,
+            version_max=PROTOCOL_VERSION,
+            client_id=identity.client_id,
+            incarnation=identity.incarnation,
+            agent=identity.agent,
+        )
+        try:
+            await call.write(pb.ConnectRequest(hello=hello).SerializeToString())
+            data = await call.read()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            raise await _ending_of(call, address) from error
+        if data is grpc.aio.EOF:
+            raise await _ending_of(call, address)
+        message = parse_host_frame(data)
+        if not message.HasField("welcome"):
+            msg = f"what serves {address} did not answer hello with welcome"
+            raise ProtocolViolation(msg)
+        welcome = message.welcome
+        return cls(
+            address,
+            channel,
+            call,
+            Welcome(
+                welcome.session_id,
+                welcome.max_event_bytes,
+                welcome.publish_window,
+                welcome.partitions,
+                welcome.operators_port,
+            ),
+        )
+
+    def wake(self) -> None:
+        """There is something in the outbox."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Send what there is, then end the stream in good order; `run` returns. Idempotent."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def run(self, take: Callable[[HostFrame], None]) -> None:
+        """Give every frame to ``take`` until the stream ends.
+
+        Returns after `close`. Raises the `CallboardError` that the stream ended with otherwise.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(), name="write")
+                await self._read(take)
+                writer.cancel()
+        finally:
+            self._call.cancel()
+            await self._channel.close()
+        if not self._is_closing:
+            raise await _ending_of(self._call, self.address)
+
+    async def _read(self, take: Callable[[HostFrame], None]) -> None:
+        call = self._call
+        try:
+            while (data := await call.read()) is not grpc.aio.EOF:
+                take(decode_host_frame(parse_host_frame(data)))
+        except grpc.aio.AioRpcError:
+            log.debug("stream ended", address=self.address)  # why is in the call's status: see `run`
+
+    async def _write(self) -> None:
+        call, outbox = self._call, self.outbox
+        try:
+            while True:
+                frame = outbox.take()
+                if frame is not None:
+                    await call.write(encode_worker_frame(frame))
+                elif self._is_closing:
+                    await call.done_writing()
+                    return
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            log.debug("stream ended", address=self.address)  # InvalidStateError: it was over before the write
+
+
+async def _ending_of(call: Any, address: str) -> CallboardError:  # noqa: ANN401 (grpcio has no public type for it)
+    """The error that a stream ended with."""
+    code, details = await call.code(), await call.details()
+    if code is grpc.StatusCode.OK:
+        return Unavailable(f"the host at {address} ended the stream")
+    error = error_from(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details))
+    if isinstance(error, Unsupported):
+        return NotAllowedNow(f"what serves {address} is not a Callboard host")
+    if error.code is Code.UNAVAILABLE:
+        return Unavailable(f"lost the host at {address}: {details}")
+    return error
+
+
+def _no_host(address: str, timeout_s: float) -> Unavailable:
+    return Unavailable(f"no host at {address}: gave up after {timeout_s:g} s")
