@@ -68,5 +68,8 @@ class Agent(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what the agent holds. Called once, when its runtime closes it; no turn follows."""
+        """Let go of what the agent holds.
+
+        Called once, when its runtime closes it; no turn follows.
+        """
         ...

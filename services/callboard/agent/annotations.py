@@ -1,8 +1,8 @@
 """What annotations say, also those that are text and name what a running function defined.
 
-With ``from __future__ import annotations`` a name in an annotation is looked up later. For what was defined in
-a function, such as a test, that name is a local of that function, which its module does not know; it is found in
-the function's frame as long as the function runs.
+With ``from __future__ import annotations`` a name in an annotation is looked up later. For what was
+defined in a function, such as a test, that name is a local of that function, which its module does
+not know; it is found in the function's frame as long as the function runs.
 """
 
 from __future__ import annotations
@@ -67,29 +67,37 @@ def message_types(annotation: Any) -> tuple[type, ...]:  # noqa: ANN401 (any ann
     Raises:
         TypeError: It is not made of classes that a message can have; the text says what is wrong.
     """
+    annotation = _unwrapped(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return (AnyType,)
-    if annotation is None:
-        return (types.NoneType,)
-    if isinstance(annotation, NewType):
-        return message_types(annotation.__supertype__)
-    if type(annotation).__name__ == "TypeAliasType":  # typing's from Python 3.12, or typing_extensions'
-        return message_types(annotation.__value__)
-    origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in {Union, types.UnionType}:
         return tuple(dict.fromkeys(each for part in arguments for each in message_types(part)))
-    if origin is Annotated:
-        return message_types(arguments[0])
     if origin is Literal:
         return tuple(dict.fromkeys(type(value) for value in arguments))
     if origin is None and isinstance(annotation, type):
         return (annotation,)
     if origin in {list, dict} and _is_plain(annotation):
         return (origin,)
-    msg = f"{_shown(annotation)} is no class that a message can have"
+    msg = f"{annotation} is no class that a message can have"
     if isinstance(origin, type):
-        msg += "; a list or dict may hold plain JSON values only, put others in a field of a class"
+        msg += "; a list or dict may hold plain JSON values only, others go into a field of a class"
     raise TypeError(msg)
+
+
+def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401 (any annotation)
+    """What an alias, a ``NewType`` or an ``Annotated`` stands for."""
+    while True:
+        if annotation is None:
+            return types.NoneType
+        if isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif type(annotation).__name__ == "TypeAliasType":  # typing's or typing_extensions'
+            annotation = annotation.__value__
+        elif get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        else:
+            return annotation
 
 
 def _is_plain(annotation: Any) -> bool:  # noqa: ANN401 (any annotation)
@@ -98,7 +106,3 @@ def _is_plain(annotation: Any) -> bool:  # noqa: ANN401 (any annotation)
     if get_origin(annotation) in {list, dict, Union, types.UnionType}:
         return all(_is_plain(part) for part in get_args(annotation))
     return False
-
-
-def _shown(annotation: Any) -> str:  # noqa: ANN401 (any annotation)
-    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)

@@ -6,19 +6,28 @@ from callboard.core.errors import CallboardError, Code
 
 
 class InvalidHandler(CallboardError, TypeError):
-    """A handler, as it is written, can never work. The message names it and the rule; mend the code."""
+    """A handler, as it is written, can never work.
+
+    The message names it and the rule; mend the code.
+    """
 
     code = Code.INVALID_ARGUMENT
 
 
 class CantHandleException(CallboardError):
-    """The agent has no handler for the message. Trying again is no use; add a handler or mend the type."""
+    """The agent has no handler for the message.
+
+    Trying again is no use; add a handler or mend the type.
+    """
 
     code = Code.UNIMPLEMENTED
 
 
 class UndeliverableException(CallboardError):
-    """The message cannot reach its recipient. Callboard's own errors say more; agents may raise this one."""
+    """The message cannot reach its recipient.
+
+    Callboard's own errors say more; agents may raise this one.
+    """
 
     code = Code.UNAVAILABLE
 

@@ -1,13 +1,13 @@
 """Where the running code is: in a factory, in a subscription callback, in a handler.
 
-A runtime fills these contexts; factories, constructors, subscription callbacks and handlers read them. They are
-context variables, so each task sees its own.
+A runtime fills these contexts; factories, constructors, subscription callbacks and handlers read
+them. They are context variables, so each task sees its own.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, ClassVar, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from callboard.core.errors import NotAllowedNow
 
@@ -21,7 +21,10 @@ V = TypeVar("V")
 
 
 class _Populated(Generic[V]):
-    """Gives a context variable a value for the length of a ``with`` (a class: half the cost of a generator)."""
+    """Gives a context variable a value for the length of a ``with``.
+
+    A class, because every turn enters one: a generator costs twice as much.
+    """
 
     __slots__ = ("_token", "_value", "_variable")
 
@@ -35,7 +38,10 @@ class _Populated(Generic[V]):
         self._token = self._variable.set(self._value)
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._variable.reset(self._token)
 
@@ -43,7 +49,7 @@ class _Populated(Generic[V]):
 class _Static:
     """A class of class methods, never instantiated."""
 
-    def __init__(self) -> NoReturn:
+    def __init__(self) -> None:
         msg = f"{type(self).__name__} has class methods only; do not instantiate it"
         raise NotAllowedNow(msg)
 
@@ -54,7 +60,9 @@ class AgentInstantiationContext(_Static):
     _current: ClassVar[ContextVar[tuple[AgentRuntime, AgentId]]] = ContextVar("agent_instantiation")
 
     @classmethod
-    def populate_context(cls, ctx: tuple[AgentRuntime, AgentId]) -> _Populated[tuple[AgentRuntime, AgentId]]:
+    def populate_context(
+        cls, ctx: tuple[AgentRuntime, AgentId]
+    ) -> _Populated[tuple[AgentRuntime, AgentId]]:
         """For runtimes: the ``with`` in which a factory runs."""
         return _Populated(cls._current, ctx)
 
@@ -78,7 +86,7 @@ class AgentInstantiationContext(_Static):
         try:
             return cls._current.get()
         except LookupError:
-            msg = "there is no agent being made here; read this in a factory or constructor that a runtime calls"
+            msg = "no agent is being made here: read this in a factory that a runtime calls"
             raise NotAllowedNow(msg) from None
 
 
@@ -98,7 +106,9 @@ class SubscriptionInstantiationContext(_Static):
         try:
             return cls._current.get()
         except LookupError:
-            msg = "there is no agent type being registered here; read this in a subscription callback"
+            msg = (
+                "there is no agent type being registered here; read this in a subscription callback"
+            )
             raise NotAllowedNow(msg) from None
 
 

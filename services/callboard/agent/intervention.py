@@ -18,9 +18,9 @@ class DropMessage:
 class InterventionHandler(Protocol):
     """Sees each message that a program hands to its runtime, in the process that sends it.
 
-    Each method returns the message to go on with: the same, another, or `DropMessage`. Handlers run in
-    the order in which the runtime was given them; each gets what the one before returned. What a handler
-    raises goes to whoever sent the message.
+    Each method returns the message to go on with: the same, another, or `DropMessage`. Handlers run
+    in the order in which the runtime was given them; each gets what the one before returned. What a
+    handler raises goes to whoever sent the message.
     """
 
     async def on_send(
