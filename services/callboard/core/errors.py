@@ -152,3 +152,9 @@ def error_of(code: int, message: str, error_type: str = "") -> CallboardError:
     except ValueError:
         return CallboardError(f"{message} (code {code})")
     return _BY_CODE.get(known, CallboardError)(message)
+
+
+def cause_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single exception of a task group that broke: what happened, its siblings were only cancelled."""
+    first = group.exceptions[0]
+    return cause_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -200,12 +200,14 @@ class HostFrame:
 
     Attributes:
         published_through: All publishes up to this number are answered; 0 says nothing.
+        published_beyond: Publishes beyond that number that are answered as well.
         settled_through: All settlements up to this number are answered; 0 says nothing.
         deliveries: Events, each with those of the worker's agents that it is for.
     """
 
     registered: list[Registered] = field(default_factory=list)
     published_through: int = 0
+    published_beyond: list[int] = field(default_factory=list)
     publishes_refused: list[Refusal] = field(default_factory=list)
     settled_through: int = 0
     settlements_refused: list[Refusal] = field(default_factory=list)

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from callboard.core.broker import Broker, BrokerLimits
-from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable
+from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, cause_of
 from callboard.engine.contract import Engine
 from callboard.engine.memory import MemoryEngine
 from callboard.host.operations import Operations
@@ -159,8 +159,7 @@ class Host:
                 await asyncio.gather(server.stop(self._grace_s), operators.stop(self._grace_s))
                 commits.cancel()
         except ExceptionGroup as group:
-            # One task broke: that is what happened; its siblings were only cancelled.
-            raise group.exceptions[0] from group
+            raise cause_of(group) from group
         finally:
             await self._engine.close()
 

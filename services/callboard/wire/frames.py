@@ -141,8 +141,9 @@ def encode_host_frame(frame: HostFrame) -> bytes:
                 item.type_name = error.name
             else:
                 item.subscription_id = error.name
-    if frame.published_through:
+    if frame.published_through or frame.published_beyond:
         message.published.through = frame.published_through
+        message.published.beyond.extend(frame.published_beyond)
         _put_refusals(message.published.refused, frame.publishes_refused)
     if frame.settled_through:
         message.settled.through = frame.settled_through
@@ -183,6 +184,7 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
         frame.registered = [Registered(message.registered.revision, errors)]
     if message.HasField("published"):
         frame.published_through = message.published.through
+        frame.published_beyond = list(message.published.beyond)
         frame.publishes_refused = _get_refusals(message.published.refused)
     if message.HasField("settled"):
         frame.settled_through = message.settled.through

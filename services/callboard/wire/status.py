@@ -64,6 +64,9 @@ def channel_options() -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_S * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
+        # gRPC's own attempts to connect: the default begins at 1 s and grows to 120 s.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.enable_retries", 0),  # a stream that carries a session must not be replayed
         ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new attempt, not another's backoff
     ]

@@ -17,7 +17,7 @@ import structlog
 
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
 from callboard.agent.intervention import InterventionHandler
-from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, error_of
+from callboard.core.errors import CallboardError, NotAllowedNow, ProtocolViolation, Unavailable, cause_of, error_of
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
@@ -186,10 +186,9 @@ class WorkerRuntime(BaseRuntime):
                 turns.cancel()
                 leaving.cancel()
         except ExceptionGroup as group:
-            raise group.exceptions[0] from group
-        except CallboardError as error:
-            self._failure = error
-            raise
+            cause = cause_of(group)
+            self._failure = cause if isinstance(cause, CallboardError) else CallboardError(f"the runtime broke: {cause!r}")
+            raise cause from group
         finally:
             self._end_all(self._failure or Unavailable("the runtime has stopped"))
 
@@ -282,7 +281,7 @@ class WorkerRuntime(BaseRuntime):
                 future = self._registrations.pop(revision)
                 if not future.done():
                     future.set_result(registered.errors)
-        if frame.published_through:
+        if frame.published_through or frame.published_beyond:
             self._confirm(frame)
         for refusal in frame.settlements_refused:
             log.warning("settlement refused", number=refusal.number, reason=refusal.reason)
@@ -300,13 +299,18 @@ class WorkerRuntime(BaseRuntime):
             self._drained.set()
 
     def _confirm(self, frame: HostFrame) -> None:
-        refused = {refusal.number: refusal for refusal in frame.publishes_refused}
         connection = self._require_connection()
-        for number in range(connection.outbox.confirmed + 1, frame.published_through + 1):
-            refusal = refused.get(number)
-            done = self._unconfirmed.pop(number)
-            done(None if refusal is None else error_of(refusal.code, refusal.reason))
-        connection.outbox.confirmed = frame.published_through
+        if frame.published_through > self._last_publish:
+            msg = f"the host confirms publish {frame.published_through}, the last one sent is {self._last_publish}"
+            raise ProtocolViolation(msg)
+        refused = {refusal.number: refusal for refusal in frame.publishes_refused}
+        through = range(connection.outbox.confirmed + 1, frame.published_through + 1)
+        for number in (*through, *frame.published_beyond):
+            done = self._unconfirmed.pop(number, None)
+            if done is not None:  # those beyond were answered before the line reached them
+                refusal = refused.get(number)
+                done(None if refusal is None else error_of(refusal.code, refusal.reason))
+        connection.outbox.confirmed = max(connection.outbox.confirmed, frame.published_through)
         if not self._unconfirmed:
             self._all_confirmed.set()
         if connection.outbox.publishes:
