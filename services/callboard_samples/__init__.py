@@ -1,0 +1,1 @@
+"""Samples: agents that a worker can run, and programs that use them."""
