@@ -190,6 +190,20 @@ class BaseRuntime(ABC):
             if cancellation_token is not None:
                 cancellation_token.remove_callback(done.cancel)
 
+    def publish_event(self, event: Event) -> asyncio.Future[None]:
+        """Send an event that is encoded already, without waiting: for tools that pass events on.
+
+        Interventions are not asked. The future ends when the host has the event, or with its refusal; hold
+        no more than a publish window of them.
+
+        Raises:
+            ResourceExhausted: The event is larger than the host's limit; the text names both sizes.
+        """
+        self._check_size("event", event.content)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._send_publish(event, lambda error: _resolve(done, error))
+        return done
+
     async def publish_many(
         self, messages: Iterable[Any], topic_id: TopicId, *, sender: AgentId | None = None
     ) -> int:
