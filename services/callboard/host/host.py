@@ -72,6 +72,7 @@ class Host:
         self._stop_asked = asyncio.Event()
         self._grace_s = STOP_GRACE_S
         self._started_at = 0.0
+        self._servers: list[grpc.aio.Server] = []
         self.id = uuid4().hex[:12]
         self.operators_address = ""
 
@@ -141,8 +142,6 @@ class Host:
 
     async def _run(self, serving: asyncio.Future[None]) -> None:
         epoch = await self._engine.open()
-        if self._engine.is_volatile:
-            log.warning("events are kept in memory and lost with this process", engine=self._engine.name)
         broker = Broker(epoch, self._limits)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -151,6 +150,8 @@ class Host:
                 operators = await self._serve_operators(switchboard)
                 commits = tasks.create_task(switchboard.run(), name="commits")
                 self._started_at = monotonic()
+                if self._engine.is_volatile:
+                    log.warning("events are kept in memory and lost with this process")
                 log.info("serving", address=self.address, operators=self.operators_address, epoch=epoch)
                 serving.set_result(None)
                 await self._stop_asked.wait()
@@ -161,11 +162,14 @@ class Host:
         except ExceptionGroup as group:
             raise cause_of(group) from group
         finally:
+            # One that was left as it is would be stopped by the garbage collector, without a loop.
+            await asyncio.gather(*(each.stop(None) for each in self._servers))
             await self._engine.close()
 
     async def _serve(self, switchboard: Switchboard) -> tuple[grpc.aio.Server, health_aio.HealthServicer]:
         options = [*server_options(self._limits.max_event_bytes), *self._extra_grpc_config]
         server = grpc.aio.server(options=options)
+        self._servers.append(server)
 
         async def connect(
             requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
@@ -190,6 +194,7 @@ class Host:
 
     async def _serve_operators(self, switchboard: Switchboard) -> grpc.aio.Server:
         server = grpc.aio.server(options=server_options(self._limits.max_event_bytes))
+        self._servers.append(server)
         Operations(self, switchboard.broker).add_to(server)
         port = _bind(server, self._operators_address)
         self.operators_address = f"{self._operators_address.rpartition(':')[0]}:{port}"
