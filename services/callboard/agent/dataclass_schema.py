@@ -70,6 +70,12 @@ _KINDS = {
 }
 """As what kind of JSON a type is written: none that others share if empty, text if not here."""
 
+_SCALARS = {
+    *("bool", "int", "float", "decimal", "str", "bytes", "uuid", "enum"),
+    *("date", "time", "datetime", "timedelta"),
+}
+"""What is read strictly in a union: a number that may be a date would be one."""
+
 _NO_KEYS = {"union", "nullable", "none", "tuple", "frozenset", "dataclass", "model"}
 """What cannot be the key of a dict."""
 
@@ -214,7 +220,7 @@ class _Adaptation:
     # Unions.
 
     def _union(self, schema: Schema) -> Schema:
-        members = list(self._members(schema))
+        members = [self._strict(each) for each in self._members(schema)]
         classes = [self._structured(each) for each in members]
         others = [each for each, cls in zip(members, classes, strict=True) if cls is None]
         kinds = self._kinds(others)
@@ -245,6 +251,10 @@ class _Adaptation:
                 yield from self._members(there)
             else:
                 yield member
+
+    def _strict(self, member: Schema) -> Schema:
+        there = self._referred(member)
+        return there | {"strict": True} if there["type"] in _SCALARS else member
 
     def _structured(self, schema: Schema) -> type | None:
         """The class of a member that is a dataclass or a model with fields; None for others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callboard.core.errors import CallboardError, Code
+from callboard.core.errors import CallboardError, Code, Unsupported
 
 
 class InvalidHandler(CallboardError, TypeError):
@@ -14,13 +14,11 @@ class InvalidHandler(CallboardError, TypeError):
     code = Code.INVALID_ARGUMENT
 
 
-class CantHandleException(CallboardError):
+class CantHandleException(Unsupported):
     """The agent has no handler for the message.
 
     Trying again is no use; add a handler or mend the type.
     """
-
-    code = Code.UNIMPLEMENTED
 
 
 class UndeliverableException(CallboardError):

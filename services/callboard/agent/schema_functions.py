@@ -72,7 +72,10 @@ def constructed(schema: Schema) -> Schema:
         return made
 
     read = {
-        each["name"]: core_schema.typed_dict_field(each["schema"], required=each["name"] in taken)
+        each["name"]: core_schema.typed_dict_field(
+            each["schema"],
+            required=each["name"] in taken and each["schema"]["type"] != "default",
+        )
         for each in kept
     }
     return cast(

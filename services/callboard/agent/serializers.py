@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator
+from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator
 
 from callboard.agent.annotations import local_names
 from callboard.agent.dataclass_schema import dataclass_schema
@@ -121,7 +121,8 @@ class DataclassJsonMessageSerializer(KnownSerializer[T]):
     def __init__(self, cls: type[T]) -> None:
         super().__init__(cls)
         schema = dataclass_schema(cls)
-        self._write = SchemaSerializer(schema).to_json
+        # Of the configuration in the schema, floats in unions heed only what is said here again.
+        self._write = SchemaSerializer(schema, CoreConfig(ser_json_inf_nan="constants")).to_json
         self._read = SchemaValidator(schema).validate_json
 
     def deserialize(self, payload: bytes) -> T:
@@ -223,6 +224,9 @@ _PLAIN: dict[type, Any] = {
     list: list[JsonValue],
     dict: dict[str, JsonValue],
 }
+
+PLAIN_TYPES = tuple(_PLAIN)
+"""The classes of plain JSON values."""
 
 
 def unreadable(type_name: str, error: Exception) -> InvalidMessage:
