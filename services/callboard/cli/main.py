@@ -1,0 +1,371 @@
+"""The `callboard` command: what it is called with, and how it ends.
+
+Exit codes:
+    0: All was done; for what runs until SIGTERM or SIGINT, it ended in good order.
+    1: Something failed.
+    2: The command line, or a setting in the environment, is wrong.
+    130: Ctrl-C broke off what would have ended by itself.
+
+What went wrong is one line on the standard error that begins with its `callboard.core.errors.Code`;
+for a wrong command line, with the command.
+
+Commands are imported when they run: ``callboard --help`` loads neither gRPC nor any of the runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+from callboard.cli.lifeline import hold_lifeline
+from callboard.cli.usage import UsageError
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="callboard",
+    help="A distributed runtime for agents.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_WHAT_RUNS = "Settings"
+_LOGS = "Logs and errors"
+
+HostOption = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="HOST:PORT",
+        help="The host's address. (CALLBOARD_HOST; default 127.0.0.1:50051)",
+    ),
+]
+ConnectTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--connect-timeout",
+        metavar="SECONDS",
+        help="How long to look for the host. (CALLBOARD_CONNECT_TIMEOUT_S; default 10)",
+    ),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"] | None,
+    typer.Option(rich_help_panel=_LOGS, help="The least that is logged. (CALLBOARD_LOG_LEVEL)"),
+]
+LogFormat = Annotated[
+    Literal["console", "json"] | None,
+    typer.Option(
+        rich_help_panel=_LOGS,
+        help="How logs are written to the standard error. (CALLBOARD_LOG_FORMAT; default console)",
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", rich_help_panel=_LOGS, help="Show whole tracebacks of errors.")
+]
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODULE:ATTRIBUTE",
+        help="Each an `async def setup(runtime)`, or an agent class. A class's type is its "
+        "attribute `agent_type`, or else its name. The current directory is searched too.",
+        show_default=False,
+    ),
+]
+TypeName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The name of the message's type, for example its class."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON", help="The message as JSON; @FILE reads a file, - the standard input."
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def callboard(
+    context: typer.Context,
+    *,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A distributed runtime for agents: events and calls over many workers."""
+    if show_version:
+        typer.echo(f"callboard {version('callboard')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def host(
+    *,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to serve workers; port 0 takes a free one. "
+            "(CALLBOARD_ADDRESS; default 127.0.0.1:50051)",
+        ),
+    ] = None,
+    operators_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to serve tools. (CALLBOARD_OPERATORS_ADDRESS; default the next port)",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Where events are kept: memory. (CALLBOARD_ENGINE; default memory)"),
+    ] = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Run a host, which routes events and calls between workers.
+
+    Prints "listening on ADDRESS" when it serves; SIGTERM and Ctrl-C stop it. The environment sets
+    limits: CALLBOARD_MAX_EVENT_BYTES and others.
+    """
+    _begin(log_level, log_format, debug=debug)
+    _module("host").run(address=address, operators_address=operators_address, engine=engine)
+
+
+@app.command()
+def worker(
+    targets: Targets,
+    *,
+    host: HostOption = None,
+    connect_timeout: ConnectTimeout = None,
+    drain_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long turns may go on when the worker is to leave. "
+            "(CALLBOARD_DRAIN_TIMEOUT_S; default 30)",
+        ),
+    ] = None,
+    client_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Names this worker over restarts, so that its agents come back to it. "
+            "(CALLBOARD_CLIENT_ID)",
+        ),
+    ] = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Run a worker, which holds agents for a host.
+
+    Prints "ready" when all is registered. SIGTERM and Ctrl-C let it finish its turns and leave.
+    """
+    _begin(log_level, log_format, debug=debug)
+    _module("worker").run(
+        targets,
+        host=host,
+        connect_timeout_s=connect_timeout,
+        drain_timeout_s=drain_timeout,
+        client_id=client_id,
+    )
+
+
+@app.command()
+def dev(
+    targets: Targets,
+    *,
+    workers: Annotated[int, typer.Option(min=1, help="How many workers to run.")] = 2,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where the host serves. (CALLBOARD_ADDRESS; default 127.0.0.1:50051)",
+        ),
+    ] = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Run a host and workers in one terminal; when a file changes the workers start again."""
+    _begin(log_level, log_format, debug=debug)
+    _module("dev").run(
+        targets,
+        worker_count=workers,
+        address=address,
+        log_level=log_level,
+        log_format=log_format,
+        debug=debug,
+    )
+
+
+@app.command()
+def publish(
+    topic: Annotated[
+        str | None, typer.Argument(metavar="TOPIC", help="The topic's type.", show_default=False)
+    ] = None,
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option(help="The topic's source: the key of the agents that get the event."),
+    ] = None,
+    type_name: TypeName = None,
+    data: Data = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Publish CloudEvents instead, one in JSON on each line; - is the standard input. "
+            "Their `type` and `source` are the topic; `dataschema`, or else --type-name, names the "
+            "message's type.",
+        ),
+    ] = None,
+    host: HostOption = None,
+    connect_timeout: ConnectTimeout = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Publish one event to a topic, or a file of events."""
+    _begin(log_level or "warning", log_format, debug=debug)
+    if file is None:
+        _module("publish").run(
+            topic=_given(topic, "TOPIC"),
+            source=_given(source, "--source"),
+            type_name=_given(type_name, "--type-name"),
+            data=_given(data, "--data"),
+            host=host,
+            connect_timeout_s=connect_timeout,
+        )
+        return
+    for name, value in (("TOPIC", topic), ("--source", source), ("--data", data)):
+        if value is not None:
+            msg = f"{name} does not go with --file: each event there has its own"
+            raise UsageError(msg)
+    _module("publish_file").run(
+        file, type_name=type_name or "", host=host, connect_timeout_s=connect_timeout
+    )
+
+
+@app.command()
+def call(
+    agent: Annotated[str, typer.Argument(metavar="AGENT/KEY", show_default=False)],
+    *,
+    type_name: TypeName = None,
+    data: Data = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="How long to wait for the reply. (default 300)"),
+    ] = None,
+    host: HostOption = None,
+    connect_timeout: ConnectTimeout = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Call an agent and print its reply as JSON. Ctrl-C cancels the call."""
+    _begin(log_level or "warning", log_format, debug=debug)
+    _module("call").run(
+        agent,
+        type_name=_given(type_name, "--type-name"),
+        data=_given(data, "--data"),
+        timeout_s=timeout,
+        host=host,
+        connect_timeout_s=connect_timeout,
+    )
+
+
+@app.command()
+def status(
+    *,
+    host: HostOption = None,
+    operators: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The host's operators' address, when it cannot be asked for it.",
+        ),
+    ] = None,
+    connect_timeout: ConnectTimeout = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, as `DescribeResponse` of the protocol.")
+    ] = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Show what a host holds: agent types, sessions, counters."""
+    _begin(log_level or "warning", log_format, debug=debug)
+    _module("status").run(
+        host=host, operators=operators, connect_timeout_s=connect_timeout, as_json=as_json
+    )
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong there comes back as an error
+    try:
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python would complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "callboard"
+        _complain(f"{where}: {error.format_message()} (see {where} --help)")
+        code = WRONG_USE
+    except Exception as error:  # noqa: BLE001 (the one place that tells what went wrong)
+        code = _tell(error)
+    sys.exit(code)
+
+
+def _tell(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    from callboard.core.errors import CallboardError, InvalidIdentifier  # noqa: PLC0415 (see the module)
+
+    trace = getattr(error, "trace", "")
+    if _debug:
+        traceback.print_exception(error)
+    elif trace:
+        sys.stderr.write(trace)
+    if isinstance(error, CallboardError):
+        _complain(f"{error.code.name}: {error}")
+    else:
+        hint = "" if _debug else " (a fault in callboard: --debug shows where)"
+        _complain(f"INTERNAL: {type(error).__name__}: {error}{hint}")
+    return WRONG_USE if isinstance(error, InvalidIdentifier) else FAILED
+
+
+_debug = False
+
+
+def _begin(log_level: str | None, log_format: str | None, *, debug: bool) -> None:
+    global _debug  # noqa: PLW0603 (set once, by the command line)
+    _debug = debug
+    hold_lifeline()
+    _module("log").set_up(log_level=log_level, log_format=log_format)
+
+
+def _module(name: str) -> Any:  # noqa: ANN401 (imported when it is needed)
+    return import_module(f"callboard.cli.{name}")
+
+
+def _given(value: str | None, name: str) -> str:
+    if value is None:
+        msg = f"{name} is missing"
+        raise UsageError(msg)
+    return value
+
+
+def _complain(text: str) -> None:
+    typer.echo(" ".join(text.split()), err=True)

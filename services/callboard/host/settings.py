@@ -1,0 +1,74 @@
+"""What a host is told from outside: environment variables, and the command line over them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from callboard.core.broker import BrokerLimits
+from callboard.host.host import DEFAULT_ADDRESS
+from callboard.wire.endpoint import check_endpoint
+
+_LIMITS = BrokerLimits()
+
+ListenAddress = Annotated[
+    str, AfterValidator(lambda value: check_endpoint(value, may_be_free=True))
+]
+
+
+class HostSettings(BaseSettings):
+    """The settings of a host; each is read from ``CALLBOARD_`` and its name in capitals.
+
+    Attributes:
+        address: Where to serve workers, as ``host:port``; port 0 takes a free one.
+        operators_address: Where to serve tools; None is the next port up, or a free one for port 0.
+        engine: Where events are kept.
+        partitions: As in `BrokerLimits`, like all below.
+        delivery_window: Deliveries out by agent type and session.
+        agent_share: Deliveries out for one agent; at most ``delivery_window``.
+        publish_window: Publishes that a session may have unacknowledged.
+        max_event_bytes: The largest encoded event, call payload or reply payload.
+        max_queued_bytes: All events queued and out, together.
+        max_calls_waiting: Calls that may wait for one agent whose partition has no holder.
+        call_timeout_s: The deadline of a call that names none.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CALLBOARD_", extra="ignore", frozen=True)
+
+    address: ListenAddress = DEFAULT_ADDRESS
+    operators_address: ListenAddress | None = None
+    engine: Literal["memory"] = "memory"
+    partitions: PositiveInt = _LIMITS.partitions
+    delivery_window: PositiveInt = _LIMITS.delivery_window
+    agent_share: PositiveInt = _LIMITS.agent_share
+    publish_window: PositiveInt = _LIMITS.publish_window
+    max_event_bytes: PositiveInt = _LIMITS.max_event_bytes
+    max_queued_bytes: PositiveInt = _LIMITS.max_queued_bytes
+    max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
+    call_timeout_s: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = _LIMITS.call_timeout_s
+
+    @model_validator(mode="after")
+    def _agent_share_fits(self) -> Self:
+        if self.agent_share > self.delivery_window:
+            msg = (
+                f"CALLBOARD_AGENT_SHARE is {self.agent_share}, "
+                f"more than CALLBOARD_DELIVERY_WINDOW, {self.delivery_window}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def limits(self) -> BrokerLimits:
+        """The bounds that the broker keeps."""
+        return BrokerLimits(
+            partitions=self.partitions,
+            delivery_window=self.delivery_window,
+            agent_share=self.agent_share,
+            publish_window=self.publish_window,
+            max_event_bytes=self.max_event_bytes,
+            max_queued_bytes=self.max_queued_bytes,
+            max_calls_waiting=self.max_calls_waiting,
+            call_timeout_s=self.call_timeout_s,
+        )
