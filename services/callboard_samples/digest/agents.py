@@ -145,6 +145,9 @@ class Collator(RoutedAgent):
     @rpc
     async def digest(self, message: GetDigest, ctx: MessageContext) -> Digest:  # noqa: ARG002 (AutoGen's signature)
         """What is there by now."""
+        return self._collected()
+
+    def _collected(self) -> Digest:
         summaries = [self._summaries[name] for name in self._expected if name in self._summaries]
         return Digest(self._worker, summaries, self._missing())
 

@@ -27,9 +27,9 @@ _INLINE = (
     (re.compile(r"(?<![\w*])(\*{1,3})(?=\S)(.+?)(?<=\S)\1(?![\w*])"), r"\2"),
     (re.compile(r"(?<![\w_])(_{1,3})(?=\S)(.+?)(?<=\S)\1(?![\w_])"), r"\2"),
     (re.compile(r"~~(.+?)~~"), r"\1"),
-    (re.compile(r"\\([\\`*_{}\[\]()#+.!|>~-])"), r"\1"),
 )
-_CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
+_LITERAL = re.compile(r"\\(?P<escaped>[!-/:-@\[-`{-~])|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)")
+"""An escaped sign, or a code span: neither holds markup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +116,14 @@ def _is_table(block: list[str]) -> bool:
 
 def _plain(text: str) -> str:
     """One line without inline markup; what is in code spans is left alone."""
-    spans: list[str] = []
+    literals: list[str] = []
 
-    def keep(span: re.Match[str]) -> str:
-        spans.append(span[0])
-        return f"\0{len(spans) - 1}\0"
+    def keep(literal: re.Match[str]) -> str:
+        literals.append(literal["escaped"] or literal[0])
+        return f"\0{len(literals) - 1}\0"
 
-    text = _CODE_SPAN.sub(keep, text)
+    text = _LITERAL.sub(keep, text.replace("\0", ""))
     for pattern, replacement in _INLINE:
         text = pattern.sub(replacement, text)
-    text = re.sub(r"\0(\d+)\0", lambda mark: spans[int(mark[1])], text)
+    text = re.sub(r"\0(\d+)\0", lambda mark: literals[int(mark[1])], text)
     return " ".join(text.split())

@@ -37,7 +37,10 @@ _LENGTH_EXPONENT = 0.7
 _DEPENDENT_FACTOR = 0.6
 """How much a sentence counts whose beginning needs the one before: "This is why ..."."""
 
-_SAID_FACTOR = 0.3
+_LONE_FACTOR = 0.3
+"""What a term counts that one sentence only has: the text is not about it."""
+
+_SAID_FACTOR = 0.5
 """What a term still counts in other sentences once one that has it was taken."""
 
 _ALIKE = 0.6
@@ -100,13 +103,16 @@ def terms_of(text: str) -> list[str]:
 def _goes_on(so_far: str, rest: str) -> bool:
     """Whether what looks like the end of a sentence is none."""
     token = _LAST_TOKEN.search(so_far)
-    word = token[1].lower() if token else ""
+    written = token[1] if token else ""
+    word = written.lower()
     if rest and rest[0].islower():
         return True
     if word in MAY_END:
         return False
-    if word in ABBREVIATIONS or (_INITIALS.match(word) and rest[:1].isalpha()):
+    if word in ABBREVIATIONS:
         return bool(rest)
+    if _INITIALS.match(written) and written.isupper():
+        return rest[:1].isalpha()
     return bool(_NUMBERED.match(word) and rest[:1].isdigit())
 
 
@@ -137,10 +143,13 @@ def _plain_share(text: str) -> float:
 def _weights(texts: Sequence[AbstractSet[str]], headings: Sequence[str]) -> dict[str, float]:
     counts = Counter(term for terms in texts for term in terms)
     titled = {term for heading in headings for term in terms_of(heading)}
-    return {
-        term: count * math.log(1 + len(texts) / count) * (_TITLE_FACTOR if term in titled else 1.0)
-        for term, count in counts.items()
-    }
+    weights = {term: count * math.log(1 + len(texts) / count) for term, count in counts.items()}
+    for term, count in counts.items():
+        if term in titled:
+            weights[term] *= _TITLE_FACTOR
+        if count == 1:
+            weights[term] *= _LONE_FACTOR
+    return weights
 
 
 def _worth(sentence: _Sentence, weights: dict[str, float]) -> float:
