@@ -13,8 +13,14 @@ from types import NoneType
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from google.protobuf.message import DecodeError, EncodeError, Message
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
-from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator
+from pydantic import BaseModel, JsonValue, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import (
+    CoreConfig,
+    PydanticSerializationError,
+    SchemaSerializer,
+    SchemaValidator,
+    to_json,
+)
 
 from callboard.agent.annotations import local_names
 from callboard.agent.dataclass_schema import dataclass_schema
@@ -150,10 +156,11 @@ class PydanticJsonMessageSerializer(KnownSerializer[ModelT]):
         super().__init__(cls)
         if not cls.__pydantic_complete__:
             local = local_names(cls.__qualname__, cls.__module__)
-            cls.model_rebuild(raise_errors=False, _types_namespace=local or None)
-        if not cls.__pydantic_complete__:
-            msg = f"{cls.__qualname__} cannot be a message: a type that it names is not defined"
-            raise InvalidMessage(msg)
+            try:
+                cls.model_rebuild(_types_namespace=local or None)
+            except (PydanticUserError, NameError) as error:
+                msg = f"{cls.__qualname__} cannot be a message: {error}".partition("\n")[0]
+                raise InvalidMessage(msg) from error
         self._is_overridden = cls.model_dump_json is not BaseModel.model_dump_json
 
     def deserialize(self, payload: bytes) -> ModelT:
@@ -214,7 +221,7 @@ class PlainJsonMessageSerializer(KnownSerializer[T]):
         try:
             if self._is_container:
                 self._adapter.validate_python(message, strict=True)
-            return self._adapter.dump_json(message)
+            return to_json(message)
         except (ValidationError, PydanticSerializationError) as error:
             raise unwritable(self.type_name, error) from error
 
