@@ -80,7 +80,8 @@ class BaseRuntime(ABC):
             self._intervene_on_response if self._interventions else None,
         )
         self._types: dict[str, TypeEntry] = {}
-        self._subscriptions: dict[str, Subscription] = {}
+        self._subscriptions: dict[str, SubscriptionEntry] = {}
+        self._subscribed: set[tuple[str, str, str]] = set()
         self._instances: dict[AgentId, Agent] = {}
         self._revision = 0
         self._calls: dict[int, asyncio.Future[Reply]] = {}
@@ -257,7 +258,9 @@ class BaseRuntime(ABC):
         """Serve agents of ``type`` here; see `AgentRuntime.register_factory`."""
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
         durable = bool(getattr(expected_class, "durable", True))
-        await self._add_type(agent_type.type, AgentFactory(agent_factory, expected_class), durable=durable)
+        await self._add_type(
+            agent_type.type, AgentFactory(agent_factory, expected_class), durable=durable
+        )
         return agent_type
 
     async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
@@ -283,7 +286,9 @@ class BaseRuntime(ABC):
         durable = bool(getattr(agent_instance, "durable", True))
         self._instances[agent_id] = agent_instance
         try:
-            await self._add_type(agent_id.type, AgentFactory(instance, makes_new=False), durable=durable)
+            await self._add_type(
+                agent_id.type, AgentFactory(instance, makes_new=False), durable=durable
+            )
             await agent_instance.bind_id_and_runtime(agent_id, self)
         except BaseException:
             self._instances.pop(agent_id, None)
@@ -293,14 +298,15 @@ class BaseRuntime(ABC):
     async def add_subscription(self, subscription: Subscription) -> None:
         """Subscribe; see `AgentRuntime.add_subscription`."""
         entry = _entry_of(subscription)
-        if any(subscription == other for other in self._subscriptions.values()):
+        if entry.id in self._subscriptions or entry[1:] in self._subscribed:
             msg = f"{subscription!r} exists already"
             raise AlreadyRegistered(msg)
-        self._subscriptions[entry.id] = subscription
+        self._subscriptions[entry.id] = entry
+        self._subscribed.add(entry[1:])
         try:
             await self._redeclare("subscription", entry.id)
         except BaseException:
-            self._subscriptions.pop(entry.id, None)
+            self._forget_subscription(entry.id)
             raise
 
     async def remove_subscription(self, id: str) -> None:  # noqa: A002 (AutoGen's name)
@@ -308,7 +314,7 @@ class BaseRuntime(ABC):
         if id not in self._subscriptions:
             msg = f"there is no subscription {id!r}"
             raise NotFound(msg)
-        del self._subscriptions[id]
+        self._forget_subscription(id)
         await self._redeclare("subscription", id)
 
     def add_message_serializer(
@@ -342,7 +348,10 @@ class BaseRuntime(ABC):
 
     async def save_state(self) -> Mapping[str, Any]:
         """The state of every instance in this runtime, by ``type/key``."""
-        return {str(agent_id): dict(await agent.save_state()) for agent_id, agent in self._runner.instances.items()}
+        return {
+            str(agent_id): dict(await agent.save_state())
+            for agent_id, agent in self._runner.instances.items()
+        }
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
         """Give instances the state that `save_state` returned, creating those of types served here."""
@@ -364,6 +373,12 @@ class BaseRuntime(ABC):
         await (await self._instance(agent)).load_state(state)
 
     # Inside.
+
+    def _bind(self, max_event_bytes: int, partitions: int) -> None:
+        """Keep to what the host has said: the largest event or payload, the number of partitions."""
+        self._max_event_bytes = max_event_bytes
+        self._runner.max_payload_bytes = max_event_bytes
+        self._runner.partitions = partitions
 
     @property
     def _publish_window(self) -> int:
@@ -394,8 +409,13 @@ class BaseRuntime(ABC):
         return Registration(
             self._revision,
             tuple(self._types.values()),
-            tuple(_entry_of(subscription) for subscription in self._subscriptions.values()),
+            tuple(self._subscriptions.values()),
         )
+
+    def _forget_subscription(self, subscription_id: str) -> None:
+        entry = self._subscriptions.pop(subscription_id, None)
+        if entry is not None:
+            self._subscribed.discard(entry[1:])
 
     async def _redeclare(self, entry: str, name: str) -> None:
         for error in await self._declare(self._registration()):
@@ -407,7 +427,9 @@ class BaseRuntime(ABC):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
         self._calls[call.id] = future
-        guard = loop.call_later(call.remaining_s + HOST_GRACE_S, _resolve, future, DeadlineExceeded(too_late))
+        guard = loop.call_later(
+            call.remaining_s + HOST_GRACE_S, _resolve, future, DeadlineExceeded(too_late)
+        )
         token.link_future(future)
         try:
             if not future.done():
@@ -431,7 +453,9 @@ class BaseRuntime(ABC):
         for future in list(self._calls.values()):
             _resolve(future, error)
 
-    def _event(self, message: Any, topic_id: TopicId, sender: AgentId | None, message_id: str) -> Event:  # noqa: ANN401 (any message)
+    def _event(
+        self, message: Any, topic_id: TopicId, sender: AgentId | None, message_id: str
+    ) -> Event:  # noqa: ANN401 (any message)
         written = self._serializers.serialize(message)
         topic = (topic_id.type, topic_id.source)
         address = _address(sender)
@@ -452,7 +476,9 @@ class BaseRuntime(ABC):
         envelope = self._codec.decode_payload(payload)
         if not envelope.type_name:
             return None
-        return self._serializers.deserialize(envelope.data, envelope.type_name, envelope.content_type)
+        return self._serializers.deserialize(
+            envelope.data, envelope.type_name, envelope.content_type
+        )
 
     def _check_size(self, what: str, content: bytes) -> None:
         if len(content) > self._max_event_bytes:
@@ -462,7 +488,9 @@ class BaseRuntime(ABC):
     def _new_id(self) -> str:
         return f"{self._random.getrandbits(128):032x}"
 
-    async def _intervene_on_send(self, message: Any, context: MessageContext, recipient: AgentId) -> Any:  # noqa: ANN401 (any message)
+    async def _intervene_on_send(
+        self, message: Any, context: MessageContext, recipient: AgentId
+    ) -> Any:  # noqa: ANN401 (any message)
         for handler in self._interventions:
             message = await handler.on_send(message, message_context=context, recipient=recipient)
             if _is_dropped(message):
@@ -470,7 +498,9 @@ class BaseRuntime(ABC):
                 raise MessageDroppedException(msg)
         return message
 
-    async def _intervene_on_response(self, message: Any, sender: AgentId, recipient: AgentId | None) -> Any:  # noqa: ANN401 (any message)
+    async def _intervene_on_response(
+        self, message: Any, sender: AgentId, recipient: AgentId | None
+    ) -> Any:  # noqa: ANN401 (any message)
         for handler in self._interventions:
             message = await handler.on_response(message, sender=sender, recipient=recipient)
             if _is_dropped(message):
@@ -499,7 +529,9 @@ def _resolve(future: asyncio.Future[Any], error: CallboardError | None) -> None:
 def _entry_of(subscription: Subscription) -> SubscriptionEntry:
     match subscription:
         case TypeSubscription():
-            return SubscriptionEntry(subscription.id, subscription.agent_type, "type", subscription.topic_type)
+            return SubscriptionEntry(
+                subscription.id, subscription.agent_type, "type", subscription.topic_type
+            )
         case TypePrefixSubscription():
             return SubscriptionEntry(
                 subscription.id, subscription.agent_type, "prefix", subscription.topic_type_prefix
@@ -510,5 +542,3 @@ def _entry_of(subscription: Subscription) -> SubscriptionEntry:
                 "TypePrefixSubscription"
             )
             raise InvalidIdentifier(msg)
-
-

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from callboard.agent.serializers import (
     JSON_DATA_CONTENT_TYPE,
+    PLAIN_TYPES,
     PROTOBUF_DATA_CONTENT_TYPE,
     KnownSerializer,
     MessageSerializer,
@@ -52,7 +53,7 @@ class SerializationRegistry:
 
     A class gets its serializer with the registration of an agent that handles or returns it, by
     `add_serializer`, or when the first message of it is sent: whoever sends a class can read it
-    too.
+    too. Plain JSON values need none of these.
 
     There is one class for a type name. A second one is refused, unless it is the same class defined
     anew, with the same module and qualified name, as notebooks do.
@@ -62,6 +63,8 @@ class SerializationRegistry:
         self._writers: dict[type, tuple[str, str, Callable[[Any], bytes]]] = {}
         self._readers: dict[tuple[str, str], Callable[[bytes], Any]] = {}
         self._serializers: dict[tuple[str, str], MessageSerializer[Any]] = {}
+        for cls in PLAIN_TYPES:
+            self.add_serializer(try_get_known_serializers_for_type(cls))
 
     def add_serializer(
         self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]

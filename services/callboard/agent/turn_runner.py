@@ -25,8 +25,15 @@ from callboard.agent.cancellation import CancellationToken
 from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
-from callboard.core.envelope import Envelope
-from callboard.core.errors import CallboardError, Code, InvalidMessage, NotFound
+from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
+from callboard.core.errors import (
+    CallboardError,
+    Code,
+    InvalidMessage,
+    NotFound,
+    RemoteAgentError,
+    ResourceExhausted,
+)
 from callboard.core.event import Delivery, Event, Grant, TurnId
 from callboard.core.frames import (
     ACCEPTED,
@@ -37,6 +44,7 @@ from callboard.core.frames import (
     Rejected,
     Released,
     Reply,
+    clipped,
 )
 from callboard.core.identity import AgentId, TopicId
 from callboard.core.partition import partition_of
@@ -145,7 +153,9 @@ class Turn:
         "unconfirmed",
     )
 
-    def __init__(self, runner: TurnRunner, activation: _Activation, id: TurnId, delivery: Delivery | None) -> None:  # noqa: A002 (what it is)
+    def __init__(
+        self, runner: TurnRunner, activation: _Activation, id: TurnId, delivery: Delivery | None
+    ) -> None:  # noqa: A002 (what it is)
         self._runner = runner
         self.activation = activation
         self.id = id
@@ -207,6 +217,7 @@ class TurnRunner:
         self._on_response = on_response
         self._max_calls_waiting = max_calls_waiting
         self.partitions = 1
+        self.max_payload_bytes = 1 << 62
         self._factories: dict[str, AgentFactory] = {}
         self._activations: dict[tuple[str, str], _Activation] = {}
         self._by_partition: dict[tuple[str, int], set[_Activation]] = {}
@@ -234,7 +245,11 @@ class TurnRunner:
     @property
     def instances(self) -> dict[AgentId, Agent]:
         """The instances that there are."""
-        return {each.agent_id: each.instance for each in self._activations.values() if each.instance is not None}
+        return {
+            each.agent_id: each.instance
+            for each in self._activations.values()
+            if each.instance is not None
+        }
 
     async def instance_of(self, agent_id: AgentId) -> Agent:
         """The instance of an agent, made when there is none. Raises `NotFound` for a type without factory."""
@@ -268,7 +283,9 @@ class TurnRunner:
                 self._start(self._run_call(activation, call), f"call {call.id}")
             case Admission.REFUSED:
                 reason = f"{self._max_calls_waiting} calls wait for {activation.agent_id} already"
-                self._output.reply(Reply(call.id, b"", CallFailure(Code.RESOURCE_EXHAUSTED, reason)))
+                self._output.reply(
+                    Reply(call.id, b"", CallFailure(Code.RESOURCE_EXHAUSTED, reason))
+                )
             case _:
                 self._waiting_calls[call.id] = activation
                 if not activation.is_served:
@@ -287,6 +304,7 @@ class TurnRunner:
 
     def surrender(self, asked: Partitions) -> None:
         """Give partitions up: what runs ends, what waits is released, then `TurnOutput.surrendered`."""
+        done: list[tuple[int, Grant]] = []
         for partition, grant in asked.partitions:
             place = (asked.agent_type, partition)
             self._leaving[place] = grant
@@ -294,7 +312,10 @@ class TurnRunner:
                 first = activation.mailbox.release()
                 if first is not None:
                     self._output.settle(first, Released())
-            self._check_surrender(place)
+            if self._give_up(place):
+                done.append((partition, grant))
+        if done:
+            self._output.surrendered(Partitions(asked.agent_type, tuple(done)))
 
     # Life.
 
@@ -349,7 +370,7 @@ class TurnRunner:
     def _tell_event(self, turn: Turn) -> None:
         outcome = turn.outcome
         if turn.error is not None and outcome is ACCEPTED:
-            outcome = Rejected("publish_refused", str(turn.error))
+            outcome = Rejected("publish_refused", clipped(str(turn.error)))
         assert turn.delivery is not None  # noqa: S101 (for the type checker)
         self._output.settle(turn.delivery, outcome)
 
@@ -418,7 +439,9 @@ class TurnRunner:
             activation.is_served = False
         self._check(activation)
 
-    async def _run_event(self, activation: _Activation, delivery: Delivery, incoming: _Incoming) -> None:
+    async def _run_event(
+        self, activation: _Activation, delivery: Delivery, incoming: _Incoming
+    ) -> None:
         turn = self._begin(activation, delivery.turn, delivery)
         try:
             envelope, message = incoming.decoded()
@@ -433,14 +456,17 @@ class TurnRunner:
         except asyncio.CancelledError:
             if self._is_stopping(turn):
                 raise
-            turn.outcome = Rejected("handler_error", "CancelledError: something that the turn waited for was cancelled")
+            turn.outcome = Rejected(
+                "handler_error", "CancelledError: something that the turn waited for was cancelled"
+            )
         except InvalidMessage as error:
-            turn.outcome = Rejected("bad_payload", str(error))
+            turn.outcome = Rejected("bad_payload", clipped(str(error)))
         except CantHandleException as error:
-            turn.outcome = Rejected("unhandled", str(error))
+            turn.outcome = Rejected("unhandled", clipped(str(error)))
         except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
-            log.warning("handler failed", agent_type=activation.agent_id.type, exc_info=True)
-            turn.outcome = Rejected("handler_error", f"{type(error).__name__}: {error}")
+            log.warning("handler failed", agent_type=activation.agent_id.type, exc_info=error.__cause__ or error)
+            text = str(error) if isinstance(error, RemoteAgentError) else f"{type(error).__name__}: {error}"
+            turn.outcome = Rejected("handler_error", clipped(text))
         self._end(turn)
 
     async def _run_call(self, activation: _Activation, call: Call) -> None:
@@ -449,7 +475,9 @@ class TurnRunner:
         sender = AgentId(*call.sender) if call.sender else None
         try:
             envelope = self._codec.decode_payload(call.payload)
-            message = self._serializers.deserialize(envelope.data, envelope.type_name, envelope.content_type)
+            message = self._serializers.deserialize(
+                envelope.data, envelope.type_name, envelope.content_type
+            )
             context = MessageContext(
                 sender=sender,
                 topic_id=None,
@@ -466,8 +494,6 @@ class TurnRunner:
                 raise
             reason = "something that the turn waited for was cancelled"
             turn.reply = Reply(call.id, b"", CallFailure(Code.CANCELLED, reason))
-        except CallboardError as error:
-            turn.reply = Reply(call.id, b"", CallFailure.of(error))
         except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
             turn.reply = Reply(call.id, b"", CallFailure.of(error))
         self._end(turn)
@@ -480,7 +506,13 @@ class TurnRunner:
         try:
             with MessageHandlerContext.populate_context(activation.agent_id):
                 agent = activation.instance or await self._instantiate(activation)
-                return await agent.on_message(message, context)
+                try:
+                    return await agent.on_message(message, context)
+                except (CantHandleException, RemoteAgentError):
+                    raise
+                except Exception as error:
+                    # Also one of Callboard's own: an agent that finds no other agent was itself found.
+                    raise RemoteAgentError(type(error).__name__, str(error)) from error
         finally:
             CURRENT_TURN.reset(token)
 
@@ -526,23 +558,26 @@ class TurnRunner:
         if self._leaving:
             place = (activation.agent_id.type, activation.partition)
             if place in self._leaving:
-                self._check_surrender(place)
+                grant = self._leaving[place]
+                if self._give_up(place):
+                    self._output.surrendered(Partitions(place[0], ((place[1], grant),)))
         self._busy.discard(activation)
         if not self._busy:
             self._idle.set()
 
-    def _check_surrender(self, place: tuple[str, int]) -> None:
+    def _give_up(self, place: tuple[str, int]) -> bool:
+        """Let go of a partition that is asked for, if nothing of it runs; whether it was."""
         activations = self._by_partition.get(place, set())
         if not all(activation.is_idle for activation in activations):
-            return
-        grant = self._leaving.pop(place)
-        self._given_up[place] = grant
+            return False
+        self._given_up[place] = self._leaving.pop(place)
+        factory = self._factories.get(place[0])
         for activation in list(activations):
             self._forget(activation)
-            factory = self._factories.get(place[0])
+            self._busy.discard(activation)
             if activation.instance is not None and factory is not None and factory.makes_new:
                 self._start(self._close(activation.instance, activation.agent_id), "close")
-        self._output.surrendered(Partitions(place[0], ((place[1], grant),)))
+        return True
 
     async def _close(self, agent: Agent, agent_id: AgentId) -> None:
         try:
@@ -570,10 +605,15 @@ class TurnRunner:
 
     def _decode(self, content: bytes) -> tuple[Envelope, Any]:
         envelope = self._codec.decode_event(content)
-        return envelope, self._serializers.deserialize(envelope.data, envelope.type_name, envelope.content_type)
+        return envelope, self._serializers.deserialize(
+            envelope.data, envelope.type_name, envelope.content_type
+        )
 
     def _encode(self, result: Any) -> bytes:  # noqa: ANN401 (any message)
         if result is None:
-            return self._codec.encode_payload(Envelope("", "application/json", b"null", ""))
-        return self._codec.encode_payload(Envelope(*self._serializers.serialize(result), ""))
-
+            return self._codec.encode_payload(Envelope("", JSON_DATA_CONTENT_TYPE, b"null", ""))
+        payload = self._codec.encode_payload(Envelope(*self._serializers.serialize(result), ""))
+        if len(payload) > self.max_payload_bytes:
+            msg = f"the reply has {len(payload)} bytes, the host takes at most {self.max_payload_bytes}"
+            raise ResourceExhausted(msg)
+        return payload

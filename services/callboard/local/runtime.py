@@ -62,8 +62,7 @@ class LocalRuntime(BaseRuntime):
         self._engine = MemoryEngine()
         self._session = Session("local", "local")
         self._broker.join(self._session)
-        self._max_event_bytes = self._broker.limits.max_event_bytes
-        self._runner.partitions = self._broker.limits.partitions
+        self._bind(self._broker.limits.max_event_bytes, self._broker.limits.partitions)
         self._unconfirmed: dict[int, Callable[[CallboardError | None], None]] = {}
         self._confirmed = 0
         self._last_publish = 0

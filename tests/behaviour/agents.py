@@ -1,0 +1,327 @@
+"""The agents that the behavioural tests talk to, in whatever process they live."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.wrappers_pb2 import StringValue
+from pydantic import BaseModel
+
+from callboard import (
+    AgentId,
+    AgentRuntime,
+    DefaultTopicId,
+    MessageContext,
+    RoutedAgent,
+    TopicId,
+    TypePrefixSubscription,
+    default_subscription,
+    event,
+    message_handler,
+    rpc,
+    type_subscription,
+)
+
+
+@dataclass
+class Order:
+    """An event with a number."""
+
+    number: int
+
+
+@dataclass
+class Noted:
+    """An agent saw something: where, what, in which process."""
+
+    agent: str
+    number: int
+    process: int
+    topic_source: str = ""
+
+
+@dataclass
+class Seen:
+    """Asks a recorder for the numbers it has seen."""
+
+
+@dataclass
+class Ask:
+    """Asks an agent to do something, by name."""
+
+    what: str
+    number: int = 0
+
+
+@dataclass
+class Hold:
+    """Asks an agent not to answer until it is told to stop."""
+
+
+@dataclass
+class Unheard:
+    """A message that no agent handles."""
+
+
+@dataclass
+class Circle:
+    """A shape with the same fields as `Square`."""
+
+    size: int
+
+
+@dataclass
+class Square:
+    """A shape with the same fields as `Circle`."""
+
+    size: int
+
+
+@dataclass
+class Drawing:
+    """Nested dataclasses, a union of two of the same form, and what else JSON has no word for."""
+
+    title: str
+    shapes: list[Circle | Square]
+    background: Circle | Square | None = None
+    made: datetime | None = None
+    tags: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+class Invoice(BaseModel):
+    """A pydantic model."""
+
+    name: str
+    lines: list[int]
+
+
+async def note(agent: RoutedAgent, number: int, source: str) -> None:
+    """Tell the test, which listens to the topic ``noted`` under its own source."""
+    noted = Noted(str(agent.id), number, os.getpid(), agent.id.key)
+    await agent.publish_message(noted, TopicId("noted", source))
+
+
+@type_subscription("orders")
+class Recorder(RoutedAgent):
+    """Keeps the numbers of the orders it sees, in order."""
+
+    def __init__(self) -> None:
+        super().__init__("keeps numbers")
+        self.numbers: list[int] = []
+
+    @event
+    async def on_order(self, message: Order, ctx: MessageContext) -> None:
+        """Keep the number and tell."""
+        self.numbers.append(message.number)
+        assert ctx.topic_id is not None
+        await note(self, message.number, ctx.topic_id.source)
+
+    @rpc
+    async def on_seen(self, message: Seen, ctx: MessageContext) -> list[int]:
+        """The numbers."""
+        return self.numbers
+
+
+class PrefixRecorder(Recorder):
+    """The same for topics that begin with ``metrics.``."""
+
+
+@default_subscription
+class Repeater(RoutedAgent):
+    """Publishes what it gets to its default topic, once; its own event must not come back to it."""
+
+    def __init__(self) -> None:
+        super().__init__("repeats")
+
+    @event
+    async def on_order(self, message: Order, ctx: MessageContext) -> None:
+        """Tell, and publish the next number below 3."""
+        await note(self, message.number, self.id.key)
+        if message.number < 3:
+            await self.publish_message(Order(message.number + 1), DefaultTopicId())
+
+
+class Echo(RoutedAgent):
+    """Answers every kind of message with itself."""
+
+    def __init__(self) -> None:
+        super().__init__("echoes")
+
+    @message_handler
+    async def on_drawing(self, message: Drawing, ctx: MessageContext) -> Drawing:
+        """A dataclass."""
+        return message
+
+    @message_handler
+    async def on_invoice(self, message: Invoice, ctx: MessageContext) -> Invoice:
+        """A pydantic model."""
+        return message
+
+    @message_handler
+    async def on_protobuf(self, message: StringValue, ctx: MessageContext) -> StringValue:
+        """A protobuf message."""
+        return message
+
+    @message_handler
+    async def on_text(self, message: str, ctx: MessageContext) -> str:
+        """Text."""
+        return message
+
+    @message_handler
+    async def on_list(self, message: list[Any], ctx: MessageContext) -> list[Any]:
+        """A list."""
+        return message
+
+    @message_handler
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> None:
+        """Answers with nothing."""
+
+
+class Troublemaker(RoutedAgent):
+    """Fails as asked, holds as asked, and says how often it was stopped."""
+
+    stops: Counter[str] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__("makes trouble")
+
+    @rpc
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> int | str:
+        """Do what is asked."""
+        match message.what:
+            case "fail":
+                msg = "out of paper"
+                raise ValueError(msg)
+            case "fail silently":
+                raise KeyError
+            case "stops":
+                return self.stops[self.id.key]
+            case "slow":
+                await note(self, 0, self.id.key)
+                await asyncio.sleep(0.5)  # what the test is about: a turn that outlasts the order to stop
+                return 1
+            case "large reply":
+                return "x" * (9 << 20)
+            case "call nobody":
+                await self.send_message("hello", AgentId("nobody", "x"))
+                return 0
+            case "pid":
+                return os.getpid()
+            case _:
+                raise NotImplementedError("x" * (9 << 20))
+
+    @rpc
+    async def on_hold(self, message: Hold, ctx: MessageContext) -> None:
+        """Never answer; notice being stopped."""
+        key = self.id.key
+        ctx.cancellation_token.add_callback(lambda: self.stops.update([key]))
+        await self.publish_message(Noted(str(self.id), 0, os.getpid(), key), TopicId("noted", key))
+        await asyncio.Event().wait()
+
+
+class Newcomer(RoutedAgent):
+    """Is made slowly, and counts how often it was made."""
+
+    made: Counter[str] = Counter()
+
+    def __init__(self, key: str) -> None:
+        super().__init__("is made once")
+        self.made[key] += 1
+
+    @classmethod
+    async def make(cls) -> Newcomer:
+        """Take several turns of the loop to make one."""
+        from callboard import AgentInstantiationContext
+
+        key = AgentInstantiationContext.current_agent_id().key
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return cls(key)
+
+    @rpc
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> int:
+        """How often this agent was made."""
+        return self.made[self.id.key]
+
+
+class Turnstile(RoutedAgent):
+    """Notices when two of its turns overlap."""
+
+    def __init__(self) -> None:
+        super().__init__("one at a time")
+        self.inside = 0
+        self.most = 0
+
+    @rpc
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> int:
+        """How many turns were ever inside at once."""
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.inside -= 1
+        return self.most
+
+
+class Visitor(RoutedAgent):
+    """Calls another agent, which calls it back while it waits."""
+
+    def __init__(self) -> None:
+        super().__init__("calls and is called back")
+        self.calls_inside = 0
+
+    @rpc
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> int:
+        """``number`` more calls, between this agent and its twin."""
+        if message.number == 0:
+            return 0
+        twin = AgentId("visitor", f"{self.id.key.removesuffix('-twin')}{'' if self.id.key.endswith('-twin') else '-twin'}")
+        below: int = await self.send_message(Ask("again", message.number - 1), twin, timeout_s=10)
+        return below + 1
+
+
+class Broadcast(RoutedAgent):
+    """One of a thousand that hear the same event."""
+
+    def __init__(self) -> None:
+        super().__init__("hears")
+
+    @event
+    async def on_order(self, message: Order, ctx: MessageContext) -> None:
+        """Tell."""
+        await note(self, message.number, self.id.key)
+
+
+BROADCAST_TYPES = 1000
+
+
+async def setup(runtime: AgentRuntime) -> None:
+    """Serve all agents but the thousand."""
+    await Recorder.register(runtime, "recorder", Recorder)
+    await PrefixRecorder.register(
+        runtime, "prefix_recorder", PrefixRecorder, skip_class_subscriptions=True
+    )
+    await runtime.add_subscription(TypePrefixSubscription("metrics.", "prefix_recorder"))
+    await Repeater.register(runtime, "repeater", Repeater)
+    await Repeater.register(runtime, "second_repeater", Repeater)
+    await Echo.register(runtime, "echo", Echo)
+    await Troublemaker.register(runtime, "troublemaker", Troublemaker)
+    await Newcomer.register(runtime, "newcomer", Newcomer.make)
+    await Turnstile.register(runtime, "turnstile", Turnstile)
+    await Visitor.register(runtime, "visitor", Visitor)
+
+
+async def setup_broadcast(runtime: AgentRuntime) -> None:
+    """Serve a thousand agent types that hear the topic ``broadcast``."""
+    from callboard import TypeSubscription
+
+    async def one(name: str) -> None:
+        await Broadcast.register(runtime, name, Broadcast)
+        await runtime.add_subscription(TypeSubscription("broadcast", name))
+
+    await asyncio.gather(*(one(f"broadcast{number}") for number in range(BROADCAST_TYPES)))
