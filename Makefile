@@ -75,7 +75,7 @@ endef
 	$(UV) pip install --quiet --python .venv-$* --no-deps --reinstall dist/*.whl
 	@touch $@
 
-dist/.built: .venv/.installed pyproject.toml LICENSE $(SOURCES)
+dist/.built: .venv/.installed pyproject.toml README.md LICENSE $(SOURCES)
 	rm -rf dist && .venv/bin/hatchling build --target wheel
 	@touch $@
 

@@ -17,7 +17,7 @@ that nobody sees. -->
 
 [![build](https://example.org/badge.svg)](https://example.org) ![map](map.png)
 
-The harbour is **old** and _new_: see [its page][page] or <https://ab.no/a_b>.
+The harbour is **old**, _new_: see [its page][page] or <https://ab.no/a_b>.
 It opens at `05:00. Sharp`.
 
 Opening hours
@@ -61,7 +61,7 @@ def test_what_is_left_are_paragraphs_and_list_items() -> None:
     prose = read_markdown(PAGE)
 
     assert prose.paragraphs == (
-        "The harbour is old and new: see its page or https://ab.no/a_b. It opens at `05:00. Sharp`.",
+        "The harbour is old, new: see its page or https://ab.no/a_b. It opens at `05:00. Sharp`.",
         "Boats under five metres pay nothing.",
         "Boats over five metres pay by the metre.",
         "First register.",
