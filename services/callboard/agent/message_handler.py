@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from enum import Enum
 from functools import update_wrapper
 from types import MethodType, NoneType
-from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar, cast, overload
+from typing import Any, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar, cast, overload
 
 from callboard.agent.annotations import AnyType, hints_of, local_names, message_types
 from callboard.agent.context import MessageContext
@@ -19,8 +19,8 @@ AgentT = TypeVar("AgentT")
 ReceivesT = TypeVar("ReceivesT")
 ProducesT = TypeVar("ProducesT")
 
-Match: TypeAlias = Callable[[ReceivesT, MessageContext], bool]
-"""Whether a handler takes a message of its type."""
+Match: TypeAlias = Callable[[Any, MessageContext], bool]
+"""Whether a handler takes a message, which has one of the handler's types."""
 
 _Method: TypeAlias = Callable[[AgentT, ReceivesT, MessageContext], Coroutine[Any, Any, ProducesT]]
 
@@ -52,7 +52,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
         self,
         method: _Method[AgentT, ReceivesT, ProducesT],
         takes: Takes,
-        match: Match[Any] | None,
+        match: Match | None,
         *,
         strict: bool,
     ) -> None:
@@ -63,7 +63,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
         self._message_name = self._check_shape()
         self._local = local_names(self._name, getattr(method, "__module__", None))
         self._types: tuple[tuple[type, ...], tuple[type, ...]] | None = None
-        self.router: Match[Any] = _router(takes, match)
+        self.router: Match = _router(takes, match)
         update_wrapper(cast("Any", self), method)
         try:
             self._read_annotations()
@@ -172,7 +172,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def _router(takes: Takes, match: Match[Any] | None) -> Match[Any]:
+def _router(takes: Takes, match: Match | None) -> Match:
     if takes is Takes.ALL:
         return match or (lambda _message, _ctx: True)
     is_rpc = takes is Takes.CALLS
@@ -185,35 +185,43 @@ def _names(types: tuple[type, ...]) -> str:
     return " or ".join(each.__qualname__ for each in types)
 
 
-_Handler: TypeAlias = MessageHandler[AgentT, ReceivesT, ProducesT]
-_Decorator: TypeAlias = Callable[
-    [_Method[AgentT, ReceivesT, ProducesT]], MessageHandler[AgentT, ReceivesT, ProducesT]
-]
+class HandlerDecorator(Protocol):
+    """Makes a method a handler."""
+
+    def __call__(
+        self, method: _Method[AgentT, ReceivesT, ProducesT], /
+    ) -> MessageHandler[AgentT, ReceivesT, ProducesT]:
+        """The handler."""
+        ...
+
+
+class EventHandlerDecorator(Protocol):
+    """Makes a method without a reply a handler."""
+
+    def __call__(
+        self, method: _Method[AgentT, ReceivesT, None], /
+    ) -> MessageHandler[AgentT, ReceivesT, None]:
+        """The handler."""
+        ...
 
 
 @overload
 def message_handler(
     func: _Method[AgentT, ReceivesT, ProducesT],
-) -> _Handler[AgentT, ReceivesT, ProducesT]: ...
+) -> MessageHandler[AgentT, ReceivesT, ProducesT]: ...
 
 
 @overload
 def message_handler(
-    func: None = None, *, match: None = ..., strict: bool = ...
-) -> _Decorator[AgentT, ReceivesT, ProducesT]: ...
-
-
-@overload
-def message_handler(
-    func: None = None, *, match: Match[ReceivesT], strict: bool = ...
-) -> _Decorator[AgentT, ReceivesT, ProducesT]: ...
+    func: None = None, *, match: Match | None = ..., strict: bool = ...
+) -> HandlerDecorator: ...
 
 
 def message_handler(
     func: _Method[Any, Any, Any] | None = None,
     *,
     strict: bool = True,
-    match: Match[Any] | None = None,
+    match: Match | None = None,
 ) -> Any:
     """A method decorator: handle events and calls of the types that ``message`` is annotated with.
 
@@ -235,26 +243,22 @@ def message_handler(
 
 
 @overload
-def event(func: _Method[AgentT, ReceivesT, None]) -> _Handler[AgentT, ReceivesT, None]: ...
+def event(
+    func: _Method[AgentT, ReceivesT, None],
+) -> MessageHandler[AgentT, ReceivesT, None]: ...
 
 
 @overload
 def event(
-    func: None = None, *, match: None = ..., strict: bool = ...
-) -> _Decorator[AgentT, ReceivesT, None]: ...
-
-
-@overload
-def event(
-    func: None = None, *, match: Match[ReceivesT], strict: bool = ...
-) -> _Decorator[AgentT, ReceivesT, None]: ...
+    func: None = None, *, match: Match | None = ..., strict: bool = ...
+) -> EventHandlerDecorator: ...
 
 
 def event(
     func: _Method[Any, Any, None] | None = None,
     *,
     strict: bool = True,
-    match: Match[Any] | None = None,
+    match: Match | None = None,
 ) -> Any:
     """A method decorator: as `message_handler`, for events only. The method returns None.
 
@@ -267,26 +271,20 @@ def event(
 @overload
 def rpc(
     func: _Method[AgentT, ReceivesT, ProducesT],
-) -> _Handler[AgentT, ReceivesT, ProducesT]: ...
+) -> MessageHandler[AgentT, ReceivesT, ProducesT]: ...
 
 
 @overload
 def rpc(
-    func: None = None, *, match: None = ..., strict: bool = ...
-) -> _Decorator[AgentT, ReceivesT, ProducesT]: ...
-
-
-@overload
-def rpc(
-    func: None = None, *, match: Match[ReceivesT], strict: bool = ...
-) -> _Decorator[AgentT, ReceivesT, ProducesT]: ...
+    func: None = None, *, match: Match | None = ..., strict: bool = ...
+) -> HandlerDecorator: ...
 
 
 def rpc(
     func: _Method[Any, Any, Any] | None = None,
     *,
     strict: bool = True,
-    match: Match[Any] | None = None,
+    match: Match | None = None,
 ) -> Any:
     """A method decorator: as `message_handler`, for calls only.
 
@@ -297,7 +295,7 @@ def rpc(
 
 
 def _decorated(
-    func: _Method[Any, Any, Any] | None, takes: Takes, match: Match[Any] | None, *, strict: bool
+    func: _Method[Any, Any, Any] | None, takes: Takes, match: Match | None, *, strict: bool
 ) -> Any:  # noqa: ANN401 (a handler, or a decorator)
     def decorate(method: _Method[Any, Any, Any]) -> MessageHandler[Any, Any, Any]:
         return MessageHandler(method, takes, match, strict=strict)
