@@ -593,8 +593,13 @@ class TurnRunner:
             msg = f"agent type {agent_id.type!r} is not registered here"
             raise NotFound(msg)
         with AgentInstantiationContext.populate_context((self._runtime, agent_id)):
-            made = factory.make()
-            agent: Agent = await made if inspect.isawaitable(made) else made
+            try:
+                made = factory.make()
+                agent: Agent = await made if inspect.isawaitable(made) else made
+            except Exception as error:
+                if factory.makes_new:  # a program's code, like a handler
+                    raise RemoteAgentError(type(error).__name__, str(error)) from error
+                raise
         expected = factory.expected_class
         if expected is not None and not isinstance(agent, expected):
             msg = f"the factory of {agent_id.type!r} made a {type(agent).__name__}, not a {expected.__name__}"

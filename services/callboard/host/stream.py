@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import grpc.aio
 import structlog
-from grpc.aio import AioRpcError
 
 from callboard.core.errors import CallboardError, NotAllowedNow, ProtocolViolation
 from callboard.core.identity import check_key
@@ -89,8 +89,9 @@ class WorkerStream:
         except CallboardError as error:
             log.warning("stream refused", session=session.id, reason=str(error))
             failure = error
-        except AioRpcError as error:
-            log.info("stream broken", session=session.id, status=error.code().name)
+        except grpc.aio.BaseError as error:
+            # The other half has ended the stream, or gRPC has: there is nothing more to read.
+            log.debug("stream broken off", session=session.id, reason=str(error))
         finally:
             self._switchboard.leave(session)
             self.end(failure)
