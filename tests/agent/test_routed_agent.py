@@ -144,7 +144,7 @@ def test_an_override_without_decorator_is_refused() -> None:
     with pytest.raises(InvalidHandler, match=r"Child\.y_calls overrides a handler and is none"):
 
         class Child(Sorter):
-            async def y_calls(self, message: Ask | Tell, ctx: MessageContext) -> str:  # type: ignore[override]
+            async def y_calls(self, message: Ask | Tell, ctx: MessageContext) -> str:
                 return "lost"
 
 
