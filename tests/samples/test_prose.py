@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from callboard_samples.digest.prose import read_markdown
+from callboard_samples.digest.summary import summarise
 
 PAGE = """\
 ---
@@ -89,6 +90,7 @@ def test_headings_of_both_styles_are_kept_apart() -> None:
         ("\ufeffOne line\nand its end.", ("One line and its end.",)),
         ("Text.\n# Heading\nMore text.", ("Text.", "More text.")),
         ("# Only a heading", ()),
+        ("Seen. <!-- never closed", ("Seen.",)),
         ("Plain text has\nlines.\n\nAnd paragraphs.", ("Plain text has lines.", "And paragraphs.")),
         ("- item\n\n    its second paragraph.\n", ("item", "its second paragraph.")),
     ],
@@ -96,3 +98,44 @@ def test_headings_of_both_styles_are_kept_apart() -> None:
 def test_odd_texts(text: str, paragraphs: tuple[str, ...]) -> None:
     """Empty, unclosed, nested, from another system, or no Markdown at all."""
     assert read_markdown(text).paragraphs == paragraphs
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# C#", "C#"),
+        ("## Closed ##", "Closed"),
+        ("#", ""),
+        ("#hashtag", ""),
+        ("#  `a`  # ", "`a`"),
+    ],
+)
+def test_titles(text: str, title: str) -> None:
+    """A heading may be closed; what has no space after its mark is none."""
+    assert read_markdown(text).title == title
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*a",
+        "_a ",
+        "`",
+        "`a ``",
+        "[",
+        "[a](",
+        "![",
+        "<a",
+        "<!--",
+        "# ",
+        " ",
+        ". ",
+        "...",
+        "~~a",
+        "|-",
+    ],
+)
+def test_endless_markup_is_read_in_time(text: str) -> None:
+    """Time grows with the length of a text, not its square; the limit is the test's timeout."""
+    summarise(read_markdown(text * 50_000))
+    summarise(read_markdown("# " + text * 50_000))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _FENCE = re.compile(r" {0,3}(?P<mark>`{3,}|~{3,})")
-_HEADING = re.compile(r" {0,3}#{1,6}\s+(?P<text>.*?)\s*#*\s*\Z")
+_HEADING = re.compile(r" {0,3}#{1,6}\s(?P<text>.*)\Z")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)\s*\Z")
 _RULE = re.compile(r" {0,3}([-*_])(\s*\1){2,}\s*\Z")
 _TABLE_DIVIDER = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?\s*\Z")
@@ -18,17 +18,19 @@ _REFERENCE = re.compile(r" {0,3}\[[^\]]+\]:\s")
 _LIST_ITEM = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s+(\[[ xX]\]\s+)?")
 _QUOTE = re.compile(r"\s*>\s?")
 
+# What spans text has a bound: where its end is missing, the search for it must not go on for ever.
 _INLINE = (
-    (re.compile(r"!\[[^\]]*\](\([^)]*\)|\[[^\]]*\])"), ""),  # images
-    (re.compile(r"\[\s*\]\([^)]*\)"), ""),  # what is left of an image in a link
-    (re.compile(r"\[([^\]]+)\](\([^)]*\)|\[[^\]]*\])"), r"\1"),  # links
-    (re.compile(r"<((https?|mailto):[^>\s]+)>"), r"\1"),
-    (re.compile(r"</?[A-Za-z][^<>]*>"), ""),  # HTML tags
-    (re.compile(r"(?<![\w*])(\*{1,3})(?=\S)(.+?)(?<=\S)\1(?![\w*])"), r"\2"),
-    (re.compile(r"(?<![\w_])(_{1,3})(?=\S)(.+?)(?<=\S)\1(?![\w_])"), r"\2"),
-    (re.compile(r"~~(.+?)~~"), r"\1"),
+    (re.compile(r"!\[[^\[\]]{0,500}\](\([^()]{0,500}\)|\[[^\[\]]{0,500}\])"), ""),  # images
+    (re.compile(r"\[\s{0,9}\]\([^()]{0,500}\)"), ""),  # what is left of an image in a link
+    (re.compile(r"\[([^\[\]]{1,500})\](\([^()]{0,500}\)|\[[^\[\]]{0,500}\])"), r"\1"),  # links
+    (re.compile(r"<((https?|mailto):[^>\s]{1,500})>"), r"\1"),
+    (re.compile(r"</?[A-Za-z][^<>]{0,500}>"), ""),  # HTML tags
+    (re.compile(r"(?<![\w*])(\*{1,3})(?=\S)(.{1,500}?)(?<=\S)\1(?![\w*])"), r"\2"),
+    (re.compile(r"(?<![\w_])(_{1,3})(?=\S)(.{1,500}?)(?<=\S)\1(?![\w_])"), r"\2"),
+    (re.compile(r"~~(.{1,500}?)~~"), r"\1"),
 )
-_LITERAL = re.compile(r"\\(?P<escaped>[!-/:-@\[-`{-~])|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)")
+CODE_SPAN = re.compile(r"(?<!`)(?P<ticks>`{1,9})(?!`).{1,500}?(?<!`)(?P=ticks)(?!`)")
+_LITERAL = re.compile(r"\\(?P<escaped>[!-/:-@\[-`{-~])|" + CODE_SPAN.pattern)
 """An escaped sign, or a code span: neither holds markup."""
 
 
@@ -57,7 +59,7 @@ def read_markdown(text: str) -> Prose:
     for block in _blocks(list(_without_code(text.split("\n")))):
         first = block[0]
         if heading := _HEADING.match(first):
-            headings.append(_plain(heading["text"]))
+            headings.append(_plain(_without_closing_marks(heading["text"])))
         elif len(block) > 1 and _UNDERLINE.match(block[-1]):
             headings.append(_plain(" ".join(block[:-1])))
         elif not _is_table(block):
@@ -106,6 +108,12 @@ def _blocks(lines: list[str]) -> Iterator[list[str]]:
             block = []
     if block:
         yield block
+
+
+def _without_closing_marks(heading: str) -> str:
+    """``# Heading #`` is closed, ``# C#`` is not."""
+    text = heading.rstrip().rstrip("#")
+    return text if not text or text.endswith(" ") else heading
 
 
 def _is_table(block: list[str]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from callboard_samples.digest.prose import Prose
+from callboard_samples.digest.prose import CODE_SPAN, Prose
 from callboard_samples.digest.words import ABBREVIATIONS, DEPENDENT, MAY_END, STOP_WORDS
 
 MIN_WORDS = 5
@@ -46,11 +46,11 @@ _SAID_FACTOR = 0.5
 _ALIKE = 0.6
 """Two sentences that share this part of their terms say the same."""
 
-_CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
-_END = re.compile(r"[.!?\u2026]+[\"'\u201d\u2019)\]*]*(?=\s|\Z)")
-_WHOLE = re.compile(r".*[.!?\u2026][\"'\u201d\u2019)\]*]*\Z")
-_LAST_TOKEN = re.compile(r"[\"'(\[\u201c\u2018]*(\S+)\Z")
+_STOPS = tuple(".!?\u2026")
+_OPENING = "\"'([\u201c\u2018"
+_CLOSING = "\"')]\u201d\u2019*"
+_END = re.compile(r"(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\]*]*+(?=\s|\Z)")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+\Z")
 _NUMBERED = re.compile(r"(?:no|nos|fig|figs|eq|sec|ch|vol|pp|p|art)\.\Z", re.IGNORECASE)
 
@@ -83,7 +83,7 @@ def summarise(prose: Prose, *, sentence_count: int = 3) -> tuple[str, ...]:
 
 def sentences(paragraph: str) -> Iterator[str]:
     """Split a paragraph. Abbreviations, initials, numbers and code spans do not end a sentence."""
-    hidden = _CODE_SPAN.sub(lambda span: "\0" * len(span[0]), paragraph)
+    hidden = CODE_SPAN.sub(lambda span: "\0" * len(span[0]), paragraph)
     start = 0
     for end in _END.finditer(hidden):
         if _goes_on(hidden[start : end.end()], hidden[end.end() :].lstrip()):
@@ -102,8 +102,7 @@ def terms_of(text: str) -> list[str]:
 
 def _goes_on(so_far: str, rest: str) -> bool:
     """Whether what looks like the end of a sentence is none."""
-    token = _LAST_TOKEN.search(so_far)
-    written = token[1] if token else ""
+    written = so_far.rsplit(maxsplit=1)[-1].lstrip(_OPENING)
     word = written.lower()
     if rest and rest[0].islower():
         return True
@@ -124,7 +123,7 @@ def _candidates(prose: Prose) -> list[_Sentence]:
         for text in sentences(paragraph):
             words = _WORD.findall(text)
             key = tuple(word.lower() for word in words)
-            if not MIN_WORDS <= len(words) <= MAX_WORDS or not _WHOLE.match(text) or key in seen:
+            if not MIN_WORDS <= len(words) <= MAX_WORDS or not _is_whole(text) or key in seen:
                 continue
             seen.add(key)
             factor = (1 + _OPENING_BONUS / number) * _plain_share(text)
@@ -134,9 +133,13 @@ def _candidates(prose: Prose) -> list[_Sentence]:
     return found
 
 
+def _is_whole(text: str) -> bool:
+    return text.rstrip(_CLOSING)[-1:] in _STOPS
+
+
 def _plain_share(text: str) -> float:
     """How much of a sentence is words, rather than code, numbers and signs."""
-    outside = _CODE_SPAN.sub("", text)
+    outside = CODE_SPAN.sub("", text)
     return sum(map(len, _WORD.findall(outside))) / len(text)
 
 
