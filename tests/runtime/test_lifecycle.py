@@ -25,7 +25,7 @@ from callboard import (
     rpc,
 )
 from callboard.agent.exceptions import MessageDroppedException, NotAccessibleError
-from callboard.core.errors import AlreadyRegistered, NotAllowedNow, Unavailable
+from callboard.core.errors import AlreadyRegistered, NotAllowedNow, RemoteAgentError, Unavailable
 from callboard.host import Host
 from callboard.local import LocalRuntime
 from callboard.worker import WorkerRuntime
@@ -244,6 +244,45 @@ async def test_stopping_lets_the_turn_that_runs_end_and_begins_no_other() -> Non
     await runtime.stop_when_idle()
     assert log == [1, -1, 2, -2]
     await runtime.close()
+
+
+async def test_asking_for_an_agent_while_its_first_message_makes_it_makes_one() -> None:
+    """A tool that reaches for an agent and the agent's first messages meet the same instance."""
+    made: list[Counter] = []
+
+    async def make() -> Counter:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        made.append(Counter())
+        return made[-1]
+
+    async with LocalRuntime() as runtime:
+        await Counter.register(runtime, "counter", make)
+        await asyncio.gather(
+            runtime.get(COUNTER, lazy=False),
+            runtime.send_message("total?", COUNTER),
+            runtime.try_get_underlying_agent_instance(COUNTER),
+            runtime.load_state({str(COUNTER): {"total": 1}}),
+        )
+        assert len(made) == 1
+
+
+async def test_a_factory_that_fails_fails_its_messages_and_is_tried_again() -> None:
+    """The first call gets the factory's error, the next one the agent."""
+    attempts: list[int] = []
+
+    def make() -> Counter:
+        attempts.append(1)
+        if len(attempts) == 1:
+            msg = "no paper yet"
+            raise LookupError(msg)
+        return Counter()
+
+    async with LocalRuntime() as runtime:
+        await Counter.register(runtime, "counter", make)
+        with pytest.raises(RemoteAgentError, match="LookupError: no paper yet"):
+            await runtime.send_message("total?", COUNTER)
+        assert await runtime.send_message("total?", COUNTER) == 0
 
 
 async def test_closing_a_runtime_closes_its_agents() -> None:

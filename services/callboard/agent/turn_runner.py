@@ -113,13 +113,14 @@ class _Incoming:
 class _Activation:
     """One agent that is active here: its instance, its mailbox, the turns whose ends are not told yet."""
 
-    __slots__ = ("agent_id", "ended", "instance", "is_served", "mailbox", "partition", "turns")
+    __slots__ = ("agent_id", "ended", "instance", "is_served", "mailbox", "making", "partition", "turns")
 
     def __init__(self, agent_id: AgentId, partition: int, max_calls_waiting: int) -> None:
         self.agent_id = agent_id
         self.partition = partition
         self.mailbox: Mailbox[_Incoming] = Mailbox(max_calls_waiting)
         self.instance: Agent | None = None
+        self.making: asyncio.Future[None] | None = None
         self.is_served = False
         self.turns: dict[TurnId, Turn] = {}
         self.ended: deque[Turn] = deque()
@@ -586,8 +587,19 @@ class TurnRunner:
             log.exception("agent did not close", agent_type=agent_id.type)
 
     async def _instantiate(self, activation: _Activation) -> Agent:
-        """Make the instance. Only a turn of this very agent comes here, so there is one at a time."""
-        agent_id = activation.agent_id
+        """The instance, made when there is none: once, however many ask while it is being made."""
+        while activation.making is not None:
+            await asyncio.wait([activation.making])
+        if activation.instance is None:
+            activation.making = asyncio.get_running_loop().create_future()
+            try:
+                activation.instance = await self._make(activation.agent_id)
+            finally:
+                activation.making.set_result(None)
+                activation.making = None
+        return activation.instance
+
+    async def _make(self, agent_id: AgentId) -> Agent:
         factory = self._factories.get(agent_id.type)
         if factory is None:
             msg = f"agent type {agent_id.type!r} is not registered here"
@@ -604,9 +616,7 @@ class TurnRunner:
         if expected is not None and not isinstance(agent, expected):
             msg = f"the factory of {agent_id.type!r} made a {type(agent).__name__}, not a {expected.__name__}"
             raise TypeError(msg)
-        if activation.instance is None:
-            activation.instance = agent
-        return activation.instance
+        return agent
 
     def _decode(self, content: bytes) -> tuple[Envelope, Any]:
         envelope = self._codec.decode_event(content)
