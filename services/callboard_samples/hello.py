@@ -65,7 +65,7 @@ class Greeter(RoutedAgent):
         self._published = 0
 
     @event
-    async def on_greeting(self, message: Greeting, ctx: MessageContext) -> None:  # noqa: ARG002 (AutoGen's signature)
+    async def on_greeting(self, message: Greeting, ctx: MessageContext) -> None:
         """Never its own: an event does not come back to the agent that published it."""
         if self._published == GREETINGS_EACH:
             return

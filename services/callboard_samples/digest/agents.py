@@ -102,7 +102,7 @@ class Summariser(RoutedAgent):
         self._worker = worker
 
     @event
-    async def on_file(self, message: FileText, ctx: MessageContext) -> None:  # noqa: ARG002 (AutoGen's signature)
+    async def on_file(self, message: FileText, ctx: MessageContext) -> None:
         """Read, rank, publish."""
         began = perf_counter()
         prose = read_markdown(message.text)
@@ -127,12 +127,12 @@ class Collator(RoutedAgent):
         self._summaries: dict[str, Summary] = {}
 
     @rpc
-    async def expect(self, message: Expect, ctx: MessageContext) -> None:  # noqa: ARG002 (AutoGen's signature)
+    async def expect(self, message: Expect, ctx: MessageContext) -> None:
         """Note what will come."""
         self._expected = message.names
 
     @event
-    async def on_summary(self, message: Summary, ctx: MessageContext) -> None:  # noqa: ARG002 (AutoGen's signature)
+    async def on_summary(self, message: Summary, ctx: MessageContext) -> None:
         """Keep a summary; tell when it was the last.
 
         By name, not in a list: an event may come twice, and then nothing must change.
@@ -143,7 +143,7 @@ class Collator(RoutedAgent):
             await self.publish_message(complete, TopicId(COMPLETE_TOPIC, self.id.key))
 
     @rpc
-    async def digest(self, message: GetDigest, ctx: MessageContext) -> Digest:  # noqa: ARG002 (AutoGen's signature)
+    async def digest(self, message: GetDigest, ctx: MessageContext) -> Digest:
         """What is there by now."""
         return self._collected()
 
