@@ -1,56 +1,87 @@
 """Which worker runs which partition of an agent type.
 
-Highest random weight (rendezvous hashing) with a cap of ceil(partitions / workers): every worker gets its
-share, whoever decides decides the same, and a worker that comes back under its name gets what it had. It is
-sticky: a partition moves only when its worker is gone or above the cap, so a join moves at most its share.
+Highest random weight (rendezvous hashing) with equal shares: every worker gets ``partitions / workers``,
+rounded down or up; whoever decides decides the same; and a worker that comes back under its name wants
+what it had. It is sticky: a partition moves only when its worker is gone or above its share, so a join
+moves no more than the newcomer's share.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from hashlib import shake_256
 from struct import unpack
 
 
-def weights_of(worker: str, agent_type: str, partitions: int) -> tuple[int, ...]:
-    """How much ``worker`` wants each partition of ``agent_type``: a number of 32 bits for each."""
+def weights_of(worker: str, agent_type: str, partitions: int) -> Sequence[int]:
+    """How much ``worker`` wants each partition of ``agent_type``: a number of 32 bits for each.
+
+    The same on every machine: big-endian words of SHAKE-256 over ``agent_type NUL worker``.
+    """
     digest = shake_256(f"{agent_type}\0{worker}".encode()).digest(4 * partitions)
-    return unpack(f">{partitions}I", digest)
+    return array("L", unpack(f">{partitions}I", digest))
 
 
 def place(held: Sequence[int | None], weights: Sequence[Sequence[int]]) -> list[int | None]:
     """Decide who should hold each partition.
 
     Args:
-        held: For each partition the worker that holds it, as an index into ``weights``; None when free or
-            when its holder must give it up.
+        held: For each partition the worker that holds it, as an index into ``weights``; None when
+            it is free or when its holder must give it up.
         weights: For each worker what `weights_of` says of it.
 
     Returns:
         For each partition the worker that should hold it; None throughout when there are no workers.
     """
-    count = len(weights)
-    if not count:
+    if not weights:
         return [None] * len(held)
-    cap = -(-len(held) // count)
+    share, odd = divmod(len(held), len(weights))
     shares: list[list[int]] = [[] for _ in weights]
     for partition, worker in enumerate(held):
         if worker is not None:
             shares[worker].append(partition)
+    # What the division leaves over goes first to those that hold more than their share already.
+    above = [worker for worker, own in enumerate(shares) if len(own) > share]
+    above.sort(key=lambda worker: (len(shares[worker]), *weights[worker]), reverse=True)
+    limits = [share] * len(weights)
+    for worker in above[:odd]:
+        limits[worker] += 1
+    odd -= len(above[:odd])
     plan: list[int | None] = [None] * len(held)
-    for worker, share in enumerate(shares):
-        if len(share) > cap:
-            share.sort(key=weights[worker].__getitem__, reverse=True)
-            del share[cap:]
-        for partition in share:
+    for worker, own in enumerate(shares):
+        if len(own) > limits[worker]:
+            own.sort(key=weights[worker].__getitem__, reverse=True)
+            del own[limits[worker] :]
+        for partition in own:
             plan[partition] = worker
-    room = [cap - len(share) for share in shares]
-    for partition, worker in enumerate(plan):
-        if worker is None:
-            best = max(
-                (candidate for candidate in range(count) if room[candidate]),
-                key=lambda candidate: weights[candidate][partition],
-            )
-            room[best] -= 1
-            plan[partition] = best
+    _fill(plan, weights, [share - len(own) for own in shares], odd)
     return plan
+
+
+def _fill(
+    plan: list[int | None], weights: Sequence[Sequence[int]], room: list[int], odd: int
+) -> None:
+    """Give each free partition to whoever wants it most among those with room.
+
+    Args:
+        room: How much each worker has left of its share; -1: it holds one more than that.
+        odd: How many workers may yet take one more than their share.
+    """
+    open_to = [worker for worker, left in enumerate(room) if left > 0 or (left == 0 and odd)]
+    for partition, worker in enumerate(plan):
+        if worker is not None:
+            continue
+        best = open_to[0]
+        for each in open_to:
+            if weights[each][partition] > weights[best][partition]:
+                best = each
+        plan[partition] = best
+        room[best] -= 1
+        if room[best] < 0:
+            odd -= 1
+            open_to.remove(best)
+            if not odd:
+                open_to = [each for each in open_to if room[each] > 0]
+        elif not room[best] and not odd:
+            open_to.remove(best)
