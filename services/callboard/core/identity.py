@@ -11,6 +11,9 @@ from callboard.core.errors import InvalidIdentifier
 MAX_NAME_BYTES = 256
 """The longest agent type, agent key, topic type or topic source, in bytes of UTF-8."""
 
+_SHOWN_CHARS = 80
+"""How much of a wrong value an error shows: it travels back to whoever sent the value."""
+
 _AGENT_TYPE = re.compile(r"[A-Za-z0-9_.\-]+\Z")
 _TOPIC_TYPE = re.compile(r"[A-Za-z0-9_.:=\-]+\Z")
 
@@ -18,7 +21,7 @@ _TOPIC_TYPE = re.compile(r"[A-Za-z0-9_.:=\-]+\Z")
 def check_agent_type(value: str) -> None:
     """Raise `InvalidIdentifier` unless ``value`` is ``[A-Za-z0-9_.-]+``, at most 256 bytes."""
     if not isinstance(value, str) or not _AGENT_TYPE.match(value):
-        msg = f"invalid agent type {value!r}: it must be one or more of A-Z a-z 0-9 _ . -"
+        msg = f"invalid agent type {_shown(value)}: it must be one or more of A-Z a-z 0-9 _ . -"
         raise InvalidIdentifier(msg)
     _check_length("agent type", value)
 
@@ -26,15 +29,20 @@ def check_agent_type(value: str) -> None:
 def check_topic_type(value: str) -> None:
     """Raise `InvalidIdentifier` unless ``value`` is ``[A-Za-z0-9_.:=-]+``, at most 256 bytes."""
     if not isinstance(value, str) or not _TOPIC_TYPE.match(value):
-        msg = f"invalid topic type {value!r}: it must be one or more of A-Z a-z 0-9 _ . : = -"
+        msg = f"invalid topic type {_shown(value)}: it must be one or more of A-Z a-z 0-9 _ . : = -"
         raise InvalidIdentifier(msg)
     _check_length("topic type", value)
 
 
 def check_key(kind: str, value: str) -> None:
-    """Raise `InvalidIdentifier` unless ``value`` is text of 1 to 256 bytes of UTF-8; ``kind`` names it."""
+    """Raise `InvalidIdentifier` unless ``value`` is text of 1 to 256 bytes of UTF-8.
+
+    Args:
+        kind: What the value is, for the error.
+        value: What to check.
+    """
     if not isinstance(value, str) or not value:
-        msg = f"invalid {kind} {value!r}: it must be text of 1 to {MAX_NAME_BYTES} bytes"
+        msg = f"invalid {kind} {_shown(value)}: it must be text of 1 to {MAX_NAME_BYTES} bytes"
         raise InvalidIdentifier(msg)
     _check_length(kind, value)
 
@@ -43,17 +51,24 @@ def _check_length(kind: str, value: str) -> None:
     try:
         size = len(value.encode())
     except UnicodeEncodeError as error:
-        msg = f"invalid {kind} {value!r}: it cannot be written as UTF-8"
+        msg = f"invalid {kind} {_shown(value)}: it cannot be written as UTF-8"
         raise InvalidIdentifier(msg) from error
     if size > MAX_NAME_BYTES:
-        msg = f"invalid {kind} {value[:40]!r}...: it has {size} bytes, the limit is {MAX_NAME_BYTES}"
+        msg = f"invalid {kind} {_shown(value)}: it has {size} bytes, the limit is {MAX_NAME_BYTES}"
         raise InvalidIdentifier(msg)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str) and len(value) > _SHOWN_CHARS:
+        return f"{value[:_SHOWN_CHARS]!r}..."
+    text = repr(value)
+    return text if len(text) <= 4 * _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def _split(kind: str, text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     if not slash:
-        msg = f"invalid {kind} {text!r}: it is written with a slash, as first/second"
+        msg = f"invalid {kind} {_shown(text)}: it is written with a slash, as first/second"
         raise InvalidIdentifier(msg)
     return first, rest
 
