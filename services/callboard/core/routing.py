@@ -1,8 +1,8 @@
 """The index from topic types to agent types.
 
-The cost of a lookup depends on the length of the topic type, not on how many subscriptions there are: one
-probe for the exact type and one for each prefix length in use, and most lookups end in a table of those
-already answered.
+The cost of a lookup depends on the length of the topic type, not on how many subscriptions there are:
+one probe for the exact type and one for each prefix length in use, and most lookups end in a table of
+those already answered.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal, TypeAlias
 
+from callboard.core.identity import check_topic_type
+
 Kind: TypeAlias = Literal["type", "prefix"]
 
 MAX_REMEMBERED = 16_384
-"""Topic types whose answer is kept. Beyond it all are forgotten and found again: no bound on correctness."""
+"""Topic types whose answer is kept; beyond it all are forgotten, and found again when asked for."""
 
 
 class Routes:
@@ -59,9 +61,15 @@ class Routes:
                     del self._prefix_lengths[len(pattern)]
 
     def match(self, topic_type: str) -> tuple[str, ...]:
-        """The agent types subscribed to ``topic_type``, each once, in the order of their names."""
+        """The agent types subscribed to ``topic_type``, each once, in the order of their names.
+
+        Raises:
+            InvalidIdentifier: That is no topic type. Checked here, where it costs nothing for those
+                asked for before, and where what is no topic type would otherwise be remembered.
+        """
         answer = self._answers.get(topic_type)
         if answer is None:
+            check_topic_type(topic_type)
             answer = self._find(topic_type)
             if len(self._answers) >= MAX_REMEMBERED:
                 self._answers.clear()
