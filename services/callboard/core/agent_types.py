@@ -1,17 +1,16 @@
 """The agent types that a broker knows: who serves them, what they subscribe to, what waits for them.
 
-A type is durable unless it was registered for its session only: it outlives its workers. While workers of
-the type are live, its subscriptions are the union of what the live sessions declare; when the last worker
-leaves, what it declared stays, so that events published meanwhile wait for the next worker.
+A type is durable unless it was registered for its session only: it outlives its workers. While workers
+of the type are live, its subscriptions are the union of what the live sessions declare; when the last
+worker leaves, what it declared stays, so that events published meanwhile wait for the next worker.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from callboard.core.calls import OpenCall
+from callboard.core.calls import WaitingCalls
 from callboard.core.frames import SubscriptionEntry
 from callboard.core.grants import Grants, Serials
 from callboard.core.placement import weights_of
@@ -28,7 +27,7 @@ class AgentTypeState:
     Attributes:
         workers: The live sessions that serve it, and what each wants of the partitions.
         plan: Who should hold each partition; a partition goes there as soon as it is free.
-        calls: By partition the calls that wait for it to have a holder.
+        calls: The calls that wait for a holder of their agent's partition.
     """
 
     def __init__(self, name: str, partitions: int, serials: Serials, *, session_only: bool) -> None:
@@ -37,8 +36,8 @@ class AgentTypeState:
         self.queues = Queues(name, partitions)
         self.grants: Grants[Session] = Grants(partitions, serials)
         self.plan: list[Session | None] = [None] * partitions
-        self.workers: dict[Session, tuple[int, ...]] = {}
-        self.calls: dict[int, deque[OpenCall[Session]]] = {}
+        self.workers: dict[Session, Sequence[int]] = {}
+        self.calls: WaitingCalls[Session] = WaitingCalls()
 
     def add_worker(self, session: Session) -> None:
         """``session`` serves the type from here on."""
@@ -59,11 +58,14 @@ class AgentTypes:
         """The type of that name."""
         return self._states.get(name)
 
-    def __iter__(self) -> Iterable[AgentTypeState]:
+    def __iter__(self) -> Iterator[AgentTypeState]:
         return iter(list(self._states.values()))
 
     def ensure(self, name: str, *, session_only: bool) -> AgentTypeState:
-        """The type of that name, made when there is none. The last registration decides how it ends."""
+        """The type of that name, made when there is none.
+
+        How it ends is for whoever declared it last, or declared it anew.
+        """
         state = self._states.get(name)
         if state is None:
             state = AgentTypeState(name, self._partitions, self._serials, session_only=session_only)
@@ -86,18 +88,25 @@ class AgentTypes:
         return sorted(self._declared.get(name, {}))
 
     def declare(
-        self, session: Session, old: Iterable[SubscriptionEntry], new: Iterable[SubscriptionEntry]
+        self,
+        session: Session,
+        old: Iterable[SubscriptionEntry],
+        new: Iterable[SubscriptionEntry],
     ) -> None:
         """``session`` declares ``new`` where it had declared ``old``."""
-        before = {(entry.agent_type, (entry.kind, entry.pattern)) for entry in old}
-        after = {(entry.agent_type, (entry.kind, entry.pattern)) for entry in new}
-        for name, pattern in sorted(after - before):
-            self._assert(name, pattern, session)
-        for name, pattern in sorted(before - after):
-            self._withdraw(name, pattern, session)
+        before, after = set(old), set(new)
+        for entry in sorted(after - before):
+            self._assert(entry.agent_type, (entry.kind, entry.pattern), session)
+        gone = before - after
+        if gone:
+            # Two subscriptions with different ids may say the same.
+            stay = {(entry.agent_type, entry.kind, entry.pattern) for entry in after}
+            for entry in sorted(gone):
+                if (entry.agent_type, entry.kind, entry.pattern) not in stay:
+                    self._withdraw(entry.agent_type, (entry.kind, entry.pattern), session)
 
-    def keep_after(self, session: Session, name: str, declared: Iterable[SubscriptionEntry]) -> None:
-        """``session`` was the last worker of ``name``: what it declared for the type stays."""
+    def keep_after(self, name: str, declared: Iterable[SubscriptionEntry]) -> None:
+        """The last worker of ``name`` is gone: what it had ``declared`` for the type stays."""
         for entry in declared:
             if entry.agent_type == name:
                 self._assert(name, (entry.kind, entry.pattern), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -43,8 +44,11 @@ class OpenCall(Generic[W]):
 class OpenCalls(Generic[W]):
     """The table of open calls.
 
-    Reads no clock and performs no I/O: each method takes what happened, updates the table and returns the
-    calls that are to be told about it.
+    Reads no clock and performs no I/O: each method takes what happened, updates the table and returns
+    the calls that are to be told about it.
+
+    Attributes:
+        payload_bytes: What the open calls carry, together.
     """
 
     def __init__(self) -> None:
@@ -53,6 +57,7 @@ class OpenCalls(Generic[W]):
         self._by_session: dict[W, dict[int, OpenCall[W]]] = {}
         self._deadlines: list[tuple[float, int]] = []
         self._last_id = 0
+        self.payload_bytes = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -61,7 +66,7 @@ class OpenCalls(Generic[W]):
         """The open call of that id."""
         return self._by_id.get(call_id)
 
-    def begin(  # noqa: PLR0913 (a call has that many parts)
+    def begin(
         self,
         caller: W,
         caller_id: int,
@@ -77,11 +82,14 @@ class OpenCalls(Generic[W]):
         if (caller, caller_id) in self._by_caller:
             return None
         self._last_id += 1
-        call = OpenCall(self._last_id, caller, caller_id, target, payload, deadline, chain, sender, hop)
+        call = OpenCall(
+            self._last_id, caller, caller_id, target, payload, deadline, chain, sender, hop
+        )
         self._by_id[call.id] = call
         self._by_caller[caller, caller_id] = call
         self._by_session.setdefault(caller, {})[call.id] = call
         heapq.heappush(self._deadlines, (deadline, call.id))
+        self.payload_bytes += len(payload)
         return call
 
     def assign(self, call: OpenCall[W], callee: W | None) -> None:
@@ -102,14 +110,21 @@ class OpenCalls(Generic[W]):
         return call
 
     def cancel(self, caller: W, caller_id: int) -> OpenCall[W] | None:
-        """The caller gave up: the call that ended by it, whose callee is to be told; None when it had ended."""
+        """The caller gave up: the call that ended by it, whose callee is to be told.
+
+        None when it had ended before.
+        """
         call = self._by_caller.get((caller, caller_id))
         if call is not None:
             self.end(call)
         return call
 
     def lose(self, session: W) -> tuple[list[OpenCall[W]], list[OpenCall[W]]]:
-        """``session`` is gone: (calls it should have answered, calls whose answer it wanted), all ended."""
+        """``session`` is gone: end all its calls.
+
+        Returns:
+            The calls that it should have answered for others, and those whose answer it wanted.
+        """
         unanswered: list[OpenCall[W]] = []
         unwanted: list[OpenCall[W]] = []
         for call in list(self._by_session.get(session, {}).values()):
@@ -138,6 +153,7 @@ class OpenCalls(Generic[W]):
         """Forget ``call``. Its deadline stays behind until it is due or outweighs the open calls."""
         del self._by_id[call.id]
         del self._by_caller[call.caller, call.caller_id]
+        self.payload_bytes -= len(call.payload)
         self._unlink(call.caller, call)
         if call.callee is not None:
             self._unlink(call.callee, call)
@@ -147,7 +163,9 @@ class OpenCalls(Generic[W]):
 
     def assigned_to(self, session: W) -> list[OpenCall[W]]:
         """The calls that ``session`` is to answer, oldest first."""
-        return [call for call in self._by_session.get(session, {}).values() if call.callee is session]
+        return [
+            call for call in self._by_session.get(session, {}).values() if call.callee is session
+        ]
 
     def _unlink(self, session: W, call: OpenCall[W]) -> None:
         open_there = self._by_session.get(session)
@@ -155,3 +173,44 @@ class OpenCalls(Generic[W]):
             open_there.pop(call.id, None)
             if not open_there:
                 del self._by_session[session]
+
+
+class WaitingCalls(Generic[W]):
+    """The calls that wait for the partition of their agent to have a holder, by partition and agent."""
+
+    def __init__(self) -> None:
+        self._by_partition: dict[int, dict[Address, deque[OpenCall[W]]]] = {}
+
+    def count_for(self, partition: int, agent: Address) -> int:
+        """How many calls wait for one agent."""
+        return len(self._by_partition.get(partition, {}).get(agent, ()))
+
+    def add(self, partition: int, call: OpenCall[W]) -> None:
+        """Let ``call`` wait behind those for the same agent."""
+        self._by_partition.setdefault(partition, {}).setdefault(call.target, deque()).append(call)
+
+    def remove(self, partition: int, call: OpenCall[W]) -> None:
+        """``call`` waits no more. Nothing happens when it did not."""
+        agents = self._by_partition.get(partition, {})
+        waiting = agents.get(call.target)
+        if waiting is None or call not in waiting:
+            return
+        waiting.remove(call)
+        if not waiting:
+            del agents[call.target]
+            if not agents:
+                del self._by_partition[partition]
+
+    def take(self, partition: int) -> list[OpenCall[W]]:
+        """The calls that waited for ``partition``, which has a holder now."""
+        agents = self._by_partition.pop(partition, {})
+        return [call for waiting in agents.values() for call in waiting]
+
+    def take_all(self) -> list[OpenCall[W]]:
+        """All calls; none waits any more."""
+        return [call for partition in list(self._by_partition) for call in self.take(partition)]
+
+    def __len__(self) -> int:
+        return sum(
+            len(waiting) for agents in self._by_partition.values() for waiting in agents.values()
+        )

@@ -15,7 +15,23 @@ MAX_FRAME_ITEMS = 256
 """Items in one frame. Measured: 64 cost 12 % of throughput, 512 stall against a window of 1,024."""
 
 MAX_FRAME_BYTES = 1 << 20
-"""Payload bytes in one frame; a larger item travels alone. Measured: 128 KiB slows large events down."""
+"""Payload bytes in one frame; a larger item travels alone. Measured: 128 KiB slows large events."""
+
+MAX_ERROR_CHARS = 16_384
+"""The longest text of a failed call, in characters; what is longer is cut."""
+
+MAX_DETAIL_CHARS = 2_048
+"""The longest reason that anything else travels with. A frame may hold `MAX_FRAME_ITEMS` of them."""
+
+
+def clipped(text: str, limit: int = MAX_DETAIL_CHARS) -> str:
+    """``text`` in a form that can travel: cut to ``limit`` characters, and writable as UTF-8.
+
+    What an exception says may hold anything, for example a file name of undecodable bytes.
+    """
+    if len(text) > limit:
+        text = f"{text[: limit - 3]}..."
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 class Accepted(NamedTuple):
@@ -83,12 +99,16 @@ class CallFailure(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> CallFailure:
-        """What to tell the caller about ``error``, raised by an agent's code or by the runtime around it."""
+        """What to tell the caller about ``error``, raised by an agent's code or by the runtime."""
         if isinstance(error, RemoteAgentError):
-            return cls(error.code, error.error_message, error.error_type)
+            return cls(error.code, error.error_message, error.error_type).clipped()
         if isinstance(error, CallboardError):
-            return cls(error.code, str(error))
-        return cls(Code.UNKNOWN, str(error), type(error).__name__)
+            return cls(error.code, str(error)).clipped()
+        return cls(Code.UNKNOWN, str(error), type(error).__name__).clipped()
+
+    def clipped(self) -> CallFailure:
+        """The same in a form that can travel: see `clipped`."""
+        return CallFailure(self.code, clipped(self.message, MAX_ERROR_CHARS), clipped(self.type))
 
     def as_error(self) -> CallboardError:
         """The error to raise in the caller."""

@@ -11,8 +11,8 @@ States of a partition::
     LEAVING --surrendered-> FREE
     HELD, LEAVING --lose--> FREE
 
-Invariants: a partition has at most one holder; every grant has a serial above all before it; what names
-another grant than the present one is refused by `is_valid`.
+Invariants: a partition has at most one holder; every grant has a serial above all before it; what
+names another grant than the present one is refused by `is_valid`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Serials:
         self.epoch = epoch
         self._last = 0
 
-    def next(self) -> Grant:
+    def next(self) -> int:
         """A number above all before it."""
         self._last += 1
-        return Grant(self.epoch, self._last)
+        return self._last
 
 
 class Grants(Generic[W]):
@@ -44,6 +44,9 @@ class Grants(Generic[W]):
     def __init__(self, partitions: int, serials: Serials) -> None:
         self._serials = serials
         self._holders: list[W | None] = [None] * partitions
+        # `Grant`s are made when asked for: a thousand types have a quarter of a million, most of them
+        # never used, which the garbage collector would visit over and over. Serial 0: no grant.
+        self._serial: list[int] = [0] * partitions
         self._grants: list[Grant | None] = [None] * partitions
         self._leaving: set[int] = set()
 
@@ -57,35 +60,46 @@ class Grants(Generic[W]):
 
     def grant_of(self, partition: int) -> Grant | None:
         """The present grant of ``partition``; None while it is free."""
-        return self._grants[partition]
+        grant = self._grants[partition]
+        if grant is None and self._serial[partition]:
+            grant = self._grants[partition] = Grant(self._serials.epoch, self._serial[partition])
+        return grant
 
     def is_valid(self, partition: int, grant: Grant | None, session: W) -> bool:
         """Whether ``grant`` is the present one and ``session`` has it."""
-        return grant is not None and self._holders[partition] is session and self._grants[partition] == grant
+        return (
+            grant is not None
+            and self._holders[partition] is session
+            and self.grant_of(partition) == grant
+        )
 
     def is_leaving(self, partition: int) -> bool:
         """Whether the holder was asked to surrender ``partition``."""
         return partition in self._leaving
 
-    def grant(self, partition: int, session: W) -> Grant:
+    def grant(self, partition: int, session: W) -> None:
         """Give a free partition to ``session``. Raises ValueError when it is not free."""
         if self._holders[partition] is not None:
             msg = f"partition {partition} is held"
             raise ValueError(msg)
         self._holders[partition] = session
-        number = self._grants[partition] = self._serials.next()
-        return number
+        self._serial[partition] = self._serials.next()
 
     def ask(self, partition: int) -> Grant | None:
-        """Note that the holder is asked to surrender; its grant, or None when there is nothing to ask."""
+        """Note that the holder is asked to surrender.
+
+        Returns:
+            The grant to ask back; None when nobody holds the partition or its holder was asked before.
+        """
         if self._holders[partition] is None or partition in self._leaving:
             return None
         self._leaving.add(partition)
-        return self._grants[partition]
+        return self.grant_of(partition)
 
     def end(self, partition: int) -> None:
         """The holder has surrendered ``partition`` or is lost. Idempotent."""
         self._holders[partition] = None
+        self._serial[partition] = 0
         self._grants[partition] = None
         self._leaving.discard(partition)
 

@@ -1,10 +1,12 @@
 """The events that wait for the agents of one type, and the runs that are out.
 
-For each agent with events there is a queue: a FIFO of what waits, and one contiguous run of what is out, all
-of it at one session under one grant. Settlements make a prefix of the run; a release returns that delivery
-and all after it to the front. Agents without events have no queue, but for a few kept for their next one.
+For each agent with events there is a queue: a FIFO of what waits, and one contiguous run of what is out,
+all of it at one session under one grant. Settlements make a prefix of the run; a release returns that
+delivery and all after it to the front. Agents without events have no queue, but for a few kept for their
+next one.
 
-A lane is one session's side of it: how much may still be handed out there, and which queues wait for room.
+A lane is one session's side of it: how much may still be handed out there, and which queues wait for
+room.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from callboard.core.session import Session
 
 MAX_IDLE_QUEUES = 1024
-"""Empty queues kept by type, because making one costs more than an event; beyond it the oldest goes."""
+"""Empty queues kept by type, for making one costs more than an event; beyond it the oldest goes."""
 
 
 class AgentQueue:
@@ -154,4 +156,3 @@ class Queues:
         """The queues with events."""
         for queues in list(self._busy.values()):
             yield from list(queues.values())
-

@@ -74,12 +74,17 @@ class _TypedSubscription:
         """Two subscriptions of one kind are equal when their ids are, or what they say is (AutoGen's rule)."""
         if not isinstance(other, _TypedSubscription) or self._kind() is not other._kind():
             return False
-        return self._id == other._id or (self._pattern, self._agent_type) == (other._pattern, other._agent_type)
+        return self._id == other._id or (self._pattern, self._agent_type) == (
+            other._pattern,
+            other._agent_type,
+        )
 
     __hash__ = None  # type: ignore[assignment]  # equality by id or by content cannot agree with a hash
 
     def _kind(self) -> type:
-        return next(base for base in (TypeSubscription, TypePrefixSubscription) if isinstance(self, base))
+        return next(
+            base for base in (TypeSubscription, TypePrefixSubscription) if isinstance(self, base)
+        )
 
     def __repr__(self) -> str:
         return f"{self._kind().__name__}({self._pattern!r}, {self._agent_type!r})"

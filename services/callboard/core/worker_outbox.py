@@ -15,18 +15,21 @@ from callboard.core.frames import (
     Settlement,
     WorkerFrame,
 )
+from callboard.core.outbox import size_of_reply
 
 
 class WorkerOutbox:
     """What a worker has to say to its host.
 
-    Publishes beyond the host's window wait here until earlier ones are confirmed. Whoever publishes outside
-    a turn waits for the confirmation, so what gathers here is bounded by who waits and by what turns publish.
+    Publishes beyond the host's window wait here until earlier ones are confirmed. Whoever publishes
+    outside a turn waits for the confirmation, so what gathers here is bounded by who waits and by what
+    turns publish.
 
     Attributes:
         window: How many publishes may be unconfirmed at the host.
         confirmed: The highest publish number that the host has answered.
         register: The newest registration not yet said; an older one is not worth saying.
+        cancels: Leave only after all calls, which they may name.
         surrendered: Leaves only after all settlements and replies that gathered before it.
     """
 
@@ -43,16 +46,21 @@ class WorkerOutbox:
         self.drain = False
 
     def take(self) -> WorkerFrame | None:
-        """The next frame, of at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`; None when nothing may leave."""
+        """The next frame, of at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or a larger item.
+
+        None when nothing may leave.
+        """
         frame = WorkerFrame()
         is_empty = True
-        if self.register is not None or self.cancels or self.drain:
+        if self.register is not None or self.drain:
             is_empty = False
             frame.register, self.register = self.register, None
-            frame.cancels, self.cancels = self.cancels, []
             frame.drain, self.drain = self.drain, False
         if self._take_items(frame):
             is_empty = False
+        if self.cancels and not self.calls:
+            is_empty = False
+            frame.cancels, self.cancels = self.cancels, []
         if self.surrendered and not self.settlements and not self.replies:
             is_empty = False
             frame.surrendered, self.surrendered = self.surrendered, []
@@ -65,14 +73,20 @@ class WorkerOutbox:
         while settlements and items:
             frame.settlements.append(settlements.popleft())
             items -= 1
-        for source, target in ((self.replies, frame.replies), (self.calls, frame.calls)):
-            while source and items and size > 0:
-                length = len(source[0].payload)
-                if length > size and items < MAX_FRAME_ITEMS:
-                    return True
-                target.append(source.popleft())  # type: ignore[arg-type]  # each deque with its own list
-                items -= 1
-                size -= length
+        while self.replies and items and size > 0:
+            length = size_of_reply(self.replies[0])
+            if length > size and items < MAX_FRAME_ITEMS:
+                return True
+            frame.replies.append(self.replies.popleft())
+            items -= 1
+            size -= length
+        while self.calls and items and size > 0:
+            length = len(self.calls[0].payload)
+            if length > size and items < MAX_FRAME_ITEMS:
+                return True
+            frame.calls.append(self.calls.popleft())
+            items -= 1
+            size -= length
         publishes = self.publishes
         last = self.confirmed + self.window
         while publishes and items and size > 0 and publishes[0].number <= last:

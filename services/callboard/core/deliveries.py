@@ -1,0 +1,267 @@
+"""The deliveries of a broker: what waits, what is out, and what becomes of it.
+
+::
+
+    enqueue --> waiting --hand out--> out --settle: accepted, rejected--> gone
+                   ^                   |
+                   +-- settle: released, or the grant ended
+
+Invariants:
+
+* A delivery is out at the session that holds the grant of its partition, or it waits; never both.
+* What is out for one agent is contiguous, in order, at one session, and before all that waits for it.
+* A settlement that does not name the present attempt under the present grant changes nothing.
+* Agents that wait for room at a session get it in turn.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from callboard.core.commit import DeadLetter
+from callboard.core.errors import Code
+from callboard.core.frames import Accepted, Refusal, Rejected, Settlement
+
+if TYPE_CHECKING:
+    from callboard.core.agenda import Agenda
+    from callboard.core.agent_types import AgentTypes, AgentTypeState
+    from callboard.core.event import Delivery, Event
+    from callboard.core.limits import BrokerLimits
+    from callboard.core.queues import AgentQueue, Lane
+    from callboard.core.session import Session
+
+RECORD_BYTES = 256
+"""What the broker keeps beside an event's content for each agent that it is for, about."""
+
+
+def bytes_of(event: Event) -> int:
+    """What ``event`` counts for in the queues, for each agent that it is for."""
+    return len(event.content) + RECORD_BYTES
+
+
+class Deliveries:
+    """What waits and what is out.
+
+    Attributes:
+        waiting_count: Deliveries that wait to be handed out.
+        queued_bytes: All that waits, is out, or is being kept before it waits: see `bytes_of`.
+    """
+
+    def __init__(self, types: AgentTypes, limits: BrokerLimits, agenda: Agenda) -> None:
+        self._types = types
+        self._agent_share = limits.agent_share
+        self._agenda = agenda
+        self._counters = agenda.counters
+        self._out: dict[int, tuple[Delivery, AgentQueue, AgentTypeState]] = {}
+        self._held_back: list[tuple[float, str, str]] = []
+        self.waiting_count = 0
+        self.queued_bytes = 0
+
+    @property
+    def out_count(self) -> int:
+        """Deliveries handed out and not settled."""
+        return len(self._out)
+
+    def find_out(self, position: int) -> tuple[Delivery, AgentQueue, AgentTypeState] | None:
+        """What is out under ``position``."""
+        return self._out.get(position)
+
+    # In and out.
+
+    def enqueue(self, delivery: Delivery, now: float) -> None:
+        """The engine has ``delivery``: hand it out, or let it wait."""
+        state = self._types.get(delivery.agent[0])
+        if state is None:
+            self._kill(delivery, "its agent type ended before it was handed out", now)
+            return
+        queue = state.queues.of(delivery.agent)
+        queue.waiting.append(delivery)
+        state.queues.waiting_count += 1
+        self.waiting_count += 1
+        self.hand_out(state, queue)
+
+    def hand_out(self, state: AgentTypeState, queue: AgentQueue) -> None:
+        """Hand out what waits in ``queue``, as far as its agent and its session have room."""
+        waiting = queue.waiting
+        if not waiting or queue.is_listed or queue.not_before:
+            return
+        session = state.grants.open_to(queue.partition)
+        if session is None:
+            return
+        out = queue.out
+        lane = session.lanes[state.name]
+        count = min(len(waiting), self._agent_share - len(out), lane.room)
+        if count > 0:
+            grant = state.grants.grant_of(queue.partition)
+            deliver = session.outbox.deliver
+            for _ in range(count):
+                delivery = waiting.popleft()
+                delivery.attempt += 1
+                delivery.grant = grant
+                out.append(delivery)
+                self._out[delivery.position] = (delivery, queue, state)
+                deliver(delivery)
+            lane.room -= count
+            state.queues.waiting_count -= count
+            self.waiting_count -= count
+            self._counters.delivered += count
+            self._agenda.wake(session)
+        if waiting and not lane.room and len(out) < self._agent_share:
+            lane.ready.append(queue)
+            queue.is_listed = True
+
+    def settle(self, session: Session, settlements: Iterable[Settlement], now: float) -> None:
+        """End deliveries, or give them back; see `Broker.settle`.
+
+        What becomes free is handed out after all of them, so that a frame's worth costs one step by agent.
+        """
+        commit, counters, out = self._agenda.commit, self._counters, self._out
+        lanes, settled = session.lanes, commit.settled
+        touched: dict[AgentQueue, AgentTypeState] = {}
+        for settlement in settlements:
+            number = settlement.number
+            if number <= session.last_settlement:
+                continue
+            session.last_settlement = number
+            found = out.get(settlement.position)
+            if (
+                found is None
+                or found[0].attempt != settlement.attempt
+                or not found[2].grants.is_valid(found[1].partition, settlement.grant, session)
+            ):
+                settled.append((session, number, _not_out(settlement)))
+                continue
+            settled.append((session, number, None))
+            delivery, queue, state = found
+            touched[queue] = state
+            match settlement.outcome:
+                case Accepted():
+                    commit.removed.append(delivery.position)
+                    counters.accepted += 1
+                case Rejected(reason, detail):
+                    commit.dead.append(DeadLetter(delivery, reason, detail, now))
+                    counters.rejected += 1
+                case released:
+                    lanes[state.name].room += self._take_back(state, queue, delivery)
+                    if released.not_before_s > 0:
+                        self._hold_back(queue, now + released.not_before_s)
+                    continue
+            del out[delivery.position]
+            self.queued_bytes -= len(delivery.event.content) + RECORD_BYTES
+            queue.settle(delivery)
+            lanes[state.name].room += 1
+        for queue, state in touched.items():
+            lane = lanes[state.name]
+            if queue.waiting or lane.ready:
+                self._go_on(state, lane, queue)
+            if not queue.out and not queue.waiting:
+                state.queues.rest(queue)
+
+    # What time does.
+
+    def next_due(self) -> float | None:
+        """When `release_due` next has work; None when nothing is held back."""
+        return self._held_back[0][0] if self._held_back else None
+
+    def release_due(self, now: float) -> None:
+        """Hand out what was to wait until now."""
+        while self._held_back and self._held_back[0][0] <= now:
+            _, type_name, key = heapq.heappop(self._held_back)
+            state = self._types.get(type_name)
+            queue = state.queues.find(key) if state else None
+            if state and queue and 0 < queue.not_before <= now:
+                queue.not_before = 0.0
+                self.hand_out(state, queue)
+
+    # What becomes of grants.
+
+    def begin_grant(self, state: AgentTypeState, partition: int) -> None:
+        """``partition`` has a new holder, who gets all that waited."""
+        for queue in state.queues.in_partition(partition):
+            self.hand_out(state, queue)
+
+    def end_grant(self, state: AgentTypeState, partition: int, lane: Lane) -> None:
+        """Nobody holds ``partition`` any more, ``lane`` being the former holder's: take back what is out.
+
+        The room that becomes free is for what else waits for room in the lane.
+        """
+        for queue in state.queues.in_partition(partition):
+            if queue.is_listed:
+                queue.is_listed = False
+                lane.ready.remove(queue)
+            if queue.out:
+                lane.room += self._take_back(state, queue)
+        self._serve(state, lane)
+
+    def close_lane(self, state: AgentTypeState, lane: Lane, partitions: Iterable[int]) -> None:
+        """The session of ``lane`` serves the type no more, and held ``partitions``: take all back."""
+        for queue in lane.ready:
+            queue.is_listed = False
+        lane.ready.clear()
+        for partition in partitions:
+            for queue in state.queues.in_partition(partition):
+                if queue.out:
+                    self._take_back(state, queue)
+
+    def forget(self, state: AgentTypeState, now: float) -> None:
+        """The type has ended, nothing of it being out: what waits becomes dead letters."""
+        for queue in state.queues.busy():
+            self.waiting_count -= len(queue.waiting)
+            for delivery in queue.waiting:
+                self._kill(delivery, "its agent type ended with its session", now)
+        if any(entry[1] == state.name for entry in self._held_back):
+            self._held_back = [entry for entry in self._held_back if entry[1] != state.name]
+            heapq.heapify(self._held_back)
+
+    # Inside.
+
+    def _go_on(self, state: AgentTypeState, lane: Lane, queue: AgentQueue) -> None:
+        """Something of ``queue`` was settled: hand out what waited for that, in turn."""
+        if not lane.ready:
+            self.hand_out(state, queue)
+            return
+        # Others wait for this room: an agent with a long queue must not keep it to itself.
+        if queue.waiting and not queue.is_listed:
+            lane.ready.append(queue)
+            queue.is_listed = True
+        self._serve(state, lane)
+
+    def _serve(self, state: AgentTypeState, lane: Lane) -> None:
+        while lane.room > 0 and lane.ready:
+            queue = lane.ready.popleft()
+            queue.is_listed = False
+            self.hand_out(state, queue)
+
+    def _take_back(
+        self, state: AgentTypeState, queue: AgentQueue, first: Delivery | None = None
+    ) -> int:
+        """Return what is out of ``queue``, from ``first`` on, to its front; how many that were."""
+        returned = queue.take_back(first)
+        for delivery in returned:
+            del self._out[delivery.position]
+        count = len(returned)
+        state.queues.waiting_count += count
+        self.waiting_count += count
+        self._counters.released += count
+        return count
+
+    def _hold_back(self, queue: AgentQueue, until: float) -> None:
+        if until <= queue.not_before:
+            return  # held back longer already, for the sake of a later event
+        queue.not_before = until
+        heapq.heappush(self._held_back, (until, *queue.agent))
+
+    def _kill(self, delivery: Delivery, detail: str, now: float) -> None:
+        """``delivery``, which neither waits nor is out, becomes a dead letter."""
+        self._agenda.commit.dead.append(DeadLetter(delivery, "no_such_type", detail, now))
+        self._counters.rejected += 1
+        self.queued_bytes -= bytes_of(delivery.event)
+
+
+def _not_out(settlement: Settlement) -> Refusal:
+    reason = (
+        f"delivery {settlement.position}, attempt {settlement.attempt}, is not out under this grant"
+    )
+    return Refusal(settlement.number, Code.ABORTED, reason)

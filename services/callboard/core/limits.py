@@ -1,0 +1,59 @@
+"""The bounds that a broker keeps, and what it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from callboard.core.partition import DEFAULT_PARTITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """The bounds that a broker keeps.
+
+    Attributes:
+        partitions: Into how many partitions each agent type is divided; fixed for the life of the
+            engine.
+        delivery_window: Deliveries out by agent type and session. Eight frames, so that the pipe
+            stays full.
+        agent_share: Deliveries out for one agent; at most ``delivery_window``. 64 costs 28 % of
+            throughput.
+        publish_window: Publishes that a session may have unacknowledged.
+        max_event_bytes: The largest encoded event, call payload or reply payload.
+        max_queued_bytes: All events queued and out, together, each with what the broker keeps beside
+            it; beyond it publishes are refused with RESOURCE_EXHAUSTED.
+        max_calls_waiting: Calls that may wait at the host for one agent whose partition has no
+            holder; beyond it they are refused with RESOURCE_EXHAUSTED.
+        max_call_bytes: The payloads of all open calls, together; beyond it calls are refused with
+            RESOURCE_EXHAUSTED.
+        call_timeout_s: The deadline of a call that names none.
+    """
+
+    partitions: int = DEFAULT_PARTITIONS
+    delivery_window: int = 2048
+    agent_share: int = 256
+    publish_window: int = 2048
+    max_event_bytes: int = 8 << 20
+    max_queued_bytes: int = 1 << 30
+    max_calls_waiting: int = 64
+    max_call_bytes: int = 256 << 20
+    call_timeout_s: float = 300.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the broker started; fields as in ``Counters`` of ``operations.proto``."""
+
+    published: int = 0
+    unmatched: int = 0
+    delivered: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    released: int = 0
+    calls: int = 0
+    calls_failed: int = 0
+
+
+def too_large(what: str, size: int, limit: int) -> str:
+    """Why something of ``size`` bytes is refused."""
+    return f"the {what} has {size} bytes, the host takes at most {limit}"

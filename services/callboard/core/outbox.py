@@ -1,0 +1,151 @@
+"""What a host has to say to one worker: gathers until the writer takes a frame of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+from callboard.core.frames import (
+    MAX_FRAME_BYTES,
+    MAX_FRAME_ITEMS,
+    Call,
+    HostFrame,
+    Partitions,
+    Refusal,
+    Registered,
+    Reply,
+)
+
+if TYPE_CHECKING:
+    from callboard.core.event import Delivery, Event
+
+
+class HostOutbox:
+    """What a host has to say to one worker.
+
+    Bounded by what the worker may have open: its publish window, its delivery windows, the calls to
+    its agents, its own calls. Nothing here refuses, because those bounds are kept before. A call that
+    ends before it was said is never said.
+
+    Attributes:
+        published_through: All publishes up to this number are answered.
+        settled_through: All settlements up to this number are answered.
+        drain: Leaves last, when nothing else is to be said.
+    """
+
+    def __init__(self) -> None:
+        self.registered: list[Registered] = []
+        self.published_through = 0
+        self.publishes_refused: deque[Refusal] = deque()
+        self.settled_through = 0
+        self.settlements_refused: deque[Refusal] = deque()
+        self.deliveries: deque[tuple[Event, list[Delivery]]] = deque()
+        self.replies: deque[Reply] = deque()
+        self.surrenders: deque[Partitions] = deque()
+        self.drain = False
+        self._calls: OrderedDict[int, Call] = OrderedDict()
+        self._cancels: deque[int] = deque()
+        self._told_published = 0
+        self._told_settled = 0
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Add ``delivery``, beside the last one when both bring the same event."""
+        if self.deliveries:
+            event, targets = self.deliveries[-1]
+            if event is delivery.event and len(targets) < MAX_FRAME_ITEMS:
+                targets.append(delivery)
+                return
+        self.deliveries.append((delivery.event, [delivery]))
+
+    def call(self, call: Call) -> None:
+        """Add a call for one of the worker's agents."""
+        self._calls[call.id] = call
+
+    def cancel(self, call_id: int) -> None:
+        """Nobody wants the answer to a call any more, which the worker may know of or not yet."""
+        if self._calls.pop(call_id, None) is None:
+            self._cancels.append(call_id)
+
+    def recall(self, call_id: int) -> None:
+        """A call goes to another worker: it is not said here unless it was already."""
+        self._calls.pop(call_id, None)
+
+    def take(self) -> HostFrame | None:
+        """The next frame; None when all is said.
+
+        Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger. Answers
+        to publishes and settlements count apart: at most `MAX_FRAME_ITEMS` refusals of each.
+        """
+        frame = HostFrame()
+        items = self._take_notices(frame)
+        items = self._take_messages(frame, items)
+        is_empty = items == MAX_FRAME_ITEMS
+        # A number is never answered before its refusal is told.
+        if self.published_through > self._told_published:
+            is_empty = False
+            frame.publishes_refused, frame.published_through = _answers(
+                self.publishes_refused, self.published_through
+            )
+            self._told_published = frame.published_through
+        if self.settled_through > self._told_settled:
+            is_empty = False
+            frame.settlements_refused, frame.settled_through = _answers(
+                self.settlements_refused, self.settled_through
+            )
+            self._told_settled = frame.settled_through
+        if self.drain and is_empty:
+            is_empty = False
+            frame.drain, self.drain = True, False
+        return None if is_empty else frame
+
+    def _take_notices(self, frame: HostFrame) -> int:
+        """Put in what is small and rare; how many items may follow, possibly none."""
+        items = MAX_FRAME_ITEMS
+        if self.registered:
+            frame.registered.append(self.registered.pop(0))
+            items -= 1
+        while self.surrenders and items > 0:
+            surrender = self.surrenders.popleft()
+            frame.surrenders.append(surrender)
+            items -= len(surrender.partitions)
+        while self._cancels and items > 0:
+            frame.cancels.append(self._cancels.popleft())
+            items -= 1
+        return items
+
+    def _take_messages(self, frame: HostFrame, items: int) -> int:
+        """Put in what carries payloads, until something does not fit; how many items may follow."""
+        size = MAX_FRAME_BYTES
+        while self.replies and items > 0 and size > 0:
+            length = size_of_reply(self.replies[0])
+            if size < length and items < MAX_FRAME_ITEMS:
+                return items
+            frame.replies.append(self.replies.popleft())
+            items -= 1
+            size -= length
+        while self._calls and items > 0 and size > 0:
+            call = next(iter(self._calls.values()))
+            if size < len(call.payload) and items < MAX_FRAME_ITEMS:
+                return items
+            frame.calls.append(self._calls.popitem(last=False)[1])
+            items -= 1
+            size -= len(call.payload)
+        while self.deliveries and items > 0 and size > 0:
+            event, targets = self.deliveries[0]
+            if items < MAX_FRAME_ITEMS and (size < len(event.content) or items < len(targets)):
+                return items
+            frame.deliveries.append(self.deliveries.popleft())
+            items -= len(targets)
+            size -= len(event.content)
+        return items
+
+
+def size_of_reply(reply: Reply) -> int:
+    """What a reply counts for in a frame, in bytes."""
+    return len(reply.payload) if reply.error is None else 4 * len(reply.error.message)
+
+
+def _answers(refusals: deque[Refusal], through: int) -> tuple[list[Refusal], int]:
+    """The refusals that fit into a frame, and up to which number they and ``through`` explain all."""
+    told = [refusals.popleft() for _ in range(min(len(refusals), MAX_FRAME_ITEMS))]
+    return told, told[-1].number if refusals else through

@@ -1,0 +1,346 @@
+"""Sessions at the broker: registration, placement of partitions, draining, leaving."""
+
+from __future__ import annotations
+
+import pytest
+from sim.stage import Actor, Stage, subscribed, told
+
+from callboard.core.broker import BrokerLimits
+from callboard.core.errors import Code
+from callboard.core.event import Grant
+from callboard.core.frames import Partitions, SubscriptionEntry, TypeEntry
+
+
+def partitions_of(stage: Stage, actor: Actor, name: str = "a") -> list[int]:
+    """The partitions that ``actor`` holds of a type."""
+    state = stage.broker.types.get(name)
+    return list(state.grants.held_by(actor.session)) if state else []
+
+
+def test_the_first_worker_holds_all_partitions() -> None:
+    """And is told of none: what it holds shows in what it gets."""
+    stage = Stage()
+    worker = stage.worker("w", "a")
+
+    assert partitions_of(stage, worker) == list(range(8))
+    assert stage.broker.held_count(worker.session) == 8
+    assert [frame.registered[0].revision for frame in worker.heard()] == [1]
+
+
+def test_a_second_worker_gets_its_half_when_the_first_has_let_go() -> None:
+    """Nothing is handed out for a partition that was asked back until it was surrendered."""
+    stage = Stage()
+    first = stage.worker("w1", "a")
+    first.heard()
+    second = stage.worker("w2", "a")
+    assert partitions_of(stage, second) == []
+
+    publisher = stage.worker("p")
+    publisher.publish(*[f"k{number}" for number in range(40)])
+    assert second.deliveries() == []
+    stays = first.deliveries()
+    assert 0 < len(stays) < 40
+    for asked in first.frames[-1].surrenders or first.frames[-2].surrenders:
+        first.surrender(asked)
+
+    assert len(partitions_of(stage, second)) == 4
+    assert len(stays) + len(second.deliveries()) == 40
+
+
+def test_what_is_out_is_taken_back_when_its_partition_is_surrendered() -> None:
+    """The next holder gets it with a higher attempt, before what waited."""
+    stage = Stage()
+    first = stage.worker("w1", "a")
+    publisher = stage.worker("p")
+    publisher.publish(*["x"] * 3)
+    out = first.deliveries()
+    first.settle(out[0])
+    first.drain()
+    second = stage.worker("w2", "a")
+    publisher.publish("x")
+
+    first.surrender_all_asked()
+
+    assert told(second.deliveries()) == ["a/x #2.2", "a/x #3.2", "a/x #4.1"]
+    first.settle(out[1])
+    assert len([each for frame in first.heard() for each in frame.settlements_refused]) == 1
+
+
+def test_a_stale_surrender_changes_nothing() -> None:
+    """A grant that has passed, a partition out of range, an unknown type."""
+    stage = Stage()
+    worker = stage.worker("w", "a")
+
+    worker.surrender(
+        Partitions("a", ((0, Grant(1, 999)), (8, Grant(1, 1)), (1 << 31, Grant(1, 1))))
+    )
+    worker.surrender(Partitions("nobody", ((0, Grant(1, 1)),)))
+
+    assert partitions_of(stage, worker) == list(range(8))
+
+
+def test_draining_ends_when_nothing_is_held() -> None:
+    """The host answers once, after the last partition."""
+    stage = Stage()
+    worker, _ = stage.worker("w", "a", "b"), stage.worker("v", "a", "b")
+    worker.heard()
+
+    worker.drain()
+    (frame,) = worker.heard()
+    assert sorted(each.agent_type for each in frame.surrenders) == ["a", "b"]
+    assert not frame.drain
+    for asked in worker.frames[0].surrenders + frame.surrenders:
+        worker.surrender(asked)
+    worker.surrender(frame.surrenders[0])
+
+    assert [frame.drain for frame in worker.heard()] == [True]
+    assert stage.broker.held_count(worker.session) == 0
+
+
+def test_a_session_without_types_drains_at_once() -> None:
+    """There is nothing to wait for."""
+    stage = Stage()
+    worker = stage.worker("w")
+    worker.drain()
+    assert worker.heard()[-1].drain
+
+
+def test_a_draining_worker_may_drop_its_types() -> None:
+    """Declaring nothing ends what it holds: it is told that it may go."""
+    stage = Stage()
+    worker = stage.worker("w", "a")
+    worker.drain()
+
+    worker.register()
+
+    assert worker.heard()[-1].drain
+
+
+def test_a_draining_worker_gets_nothing_new() -> None:
+    """Neither what it held before nor a type that it declares meanwhile."""
+    stage = Stage()
+    worker = stage.worker("w", "a")
+    worker.drain()
+
+    worker.register("a", "b")
+    worker.publish("x")
+    worker.publish("x", topic="b")
+
+    assert worker.deliveries() == []
+    assert sorted(told(stage.worker("v", "a", "b").deliveries())) == ["b/x #2.1"]
+    worker.surrender(worker.frames[0].surrenders[0])
+
+
+def test_a_partition_asked_for_one_worker_goes_to_another_when_that_is_lost() -> None:
+    """The plan never points to a session that is gone."""
+    stage = Stage()
+    first = stage.worker("w1", "a")
+    second = stage.worker("w2", "a")
+    second.leave()
+
+    first.surrender_all_asked()
+
+    assert partitions_of(stage, first) == list(range(8))
+
+
+def test_all_workers_draining_leaves_partitions_free() -> None:
+    """Events wait for a worker that stays."""
+    stage = Stage()
+    first, second = stage.worker("w1", "a"), stage.worker("w2", "a")
+    for worker in (first, second):
+        worker.drain()
+    for worker in (first, second, first):
+        worker.surrender_all_asked()
+    publisher = stage.worker("p")
+    publisher.publish("x")
+
+    assert stage.broker.waiting_count == 1
+    third = stage.worker("w3", "a")
+    assert told(third.deliveries()) == ["a/x #1.1"]
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 17, 100])
+def test_every_worker_that_joins_gets_its_share(count: int) -> None:
+    """However many there are, shares differ by at most one: nobody idles while there is work."""
+    stage = Stage(BrokerLimits())
+    workers: list[Actor] = []
+    for number in range(count):
+        workers.append(stage.worker(f"w{number}", "a"))
+        for worker in workers:
+            worker.surrender_all_asked()
+
+    shares = [len(partitions_of(stage, worker)) for worker in workers]
+
+    assert sum(shares) == 256
+    assert max(shares) - min(shares) <= 1
+
+
+def test_invalid_entries_are_refused_and_the_rest_is_in_force() -> None:
+    """Each refused entry has its reason."""
+    stage = Stage()
+    worker = stage.worker(
+        "w",
+        "a",
+        "not a type",
+        "a",
+        subscriptions=[
+            subscribed("t", "a"),
+            SubscriptionEntry("", "a", "type", "t"),
+            SubscriptionEntry("t>a", "a", "type", "u"),
+            SubscriptionEntry("2", "a", "type", "no good"),
+            SubscriptionEntry("3", "no good", "type", "t"),
+            SubscriptionEntry("4", "a", "type", ""),
+            SubscriptionEntry("i" * 2000, "a", "type", "t"),
+            SubscriptionEntry("5", "a", "prefix", ""),
+        ],
+    )
+
+    (registered,) = worker.heard()[0].registered
+    assert [(error.entry, error.name[:10], error.code) for error in registered.errors] == [
+        ("type", "not a type", Code.INVALID_ARGUMENT),
+        ("type", "a", Code.INVALID_ARGUMENT),
+        ("subscription", "", Code.INVALID_ARGUMENT),
+        ("subscription", "t>a", Code.INVALID_ARGUMENT),
+        ("subscription", "2", Code.INVALID_ARGUMENT),
+        ("subscription", "3", Code.INVALID_ARGUMENT),
+        ("subscription", "4", Code.INVALID_ARGUMENT),
+        ("subscription", "iiiiiiiiii", Code.INVALID_ARGUMENT),
+    ]
+    assert stage.broker.types.patterns("a") == [("prefix", ""), ("type", "t")]
+
+
+def test_an_old_registration_is_passed_over() -> None:
+    """Revisions rise."""
+    stage = Stage()
+    worker = stage.worker("w", "a")
+    worker._revision = 0
+
+    worker.register("b")
+
+    assert stage.broker.types.get("b") is None
+
+
+def test_every_registration_is_answered() -> None:
+    """Each in a frame of its own: the errors of none are lost."""
+    stage = Stage()
+    worker = stage.worker("w", "no good", subscriptions=[])
+    worker.register("a")
+
+    answers = [each for frame in worker.heard() for each in frame.registered]
+
+    assert [(each.revision, len(each.errors)) for each in answers] == [(1, 1), (2, 0)]
+    assert all(len(frame.registered) <= 1 for frame in worker.frames)
+
+
+def test_subscriptions_follow_the_registration() -> None:
+    """What is left out is withdrawn, what is new holds, what two sessions say stays while one says it."""
+    stage = Stage()
+    first = stage.worker("w1", "a", subscriptions=[subscribed("t", "a"), subscribed("u", "a")])
+    second = stage.worker("w2", "a", subscriptions=[subscribed("t", "a")])
+    types = stage.broker.types
+
+    first.register("a", subscriptions=[subscribed("v", "a")])
+    assert types.patterns("a") == [("type", "t"), ("type", "v")]
+    second.leave()
+    assert types.patterns("a") == [("type", "v")]
+    first.register("a", subscriptions=[])
+    assert types.patterns("a") == []
+    assert types.subscribers("v") == ()
+
+
+def test_two_subscriptions_that_say_the_same_are_one() -> None:
+    """It holds until both ids are gone."""
+    stage = Stage()
+    one, two = (SubscriptionEntry(each, "a", "type", "t") for each in ("1", "2"))
+    worker = stage.worker("w", "a", subscriptions=[one, two])
+
+    worker.register("a", subscriptions=[two])
+    assert stage.broker.types.subscribers("t") == ("a",)
+    worker.register("a", subscriptions=[])
+    assert stage.broker.types.subscribers("t") == ()
+
+
+def test_the_last_worker_s_subscriptions_stay_until_the_next_worker() -> None:
+    """Then what the live ones declare counts alone."""
+    stage = Stage()
+    stage.worker("w1", "a", subscriptions=[subscribed("t", "a")]).leave()
+    assert stage.broker.types.subscribers("t") == ("a",)
+
+    stage.worker("w2", "a", subscriptions=[subscribed("u", "a")])
+
+    assert stage.broker.types.subscribers("t") == ()
+    assert stage.broker.types.subscribers("u") == ("a",)
+
+
+def test_a_subscription_may_name_a_type_that_another_worker_serves() -> None:
+    """It holds while its session lives."""
+    stage = Stage()
+    worker = stage.worker("w", "a", subscriptions=[])
+    other = stage.worker("o", subscriptions=[subscribed("t", "a")])
+    other.publish("x", topic="t")
+    assert told(worker.deliveries()) == ["a/x #1.1"]
+
+    other.leave()
+
+    assert stage.broker.types.subscribers("t") == ()
+
+
+def test_a_type_that_is_left_out_goes_to_those_who_stay() -> None:
+    """With all that was out or waited."""
+    stage = Stage()
+    first, second = stage.worker("w1", "a", "b"), stage.worker("w2", "a")
+    publisher = stage.worker("p")
+    publisher.publish(*[f"k{number}" for number in range(20)])
+
+    first.register("b")
+
+    assert stage.broker.held_count(first.session) == 8
+    assert len(partitions_of(stage, second)) == 8
+    assert len(second.deliveries()) == 20
+
+
+def test_a_session_only_type_may_come_again() -> None:
+    """After it ended, the same name begins anew."""
+    stage = Stage()
+    stage.worker("w1", TypeEntry("a", session_only=True)).leave()
+    assert stage.broker.types.get("a") is None
+
+    worker = stage.worker("w2", "a")
+    worker.publish("x")
+
+    assert told(worker.deliveries()) == ["a/x #1.1"]
+
+
+def test_nothing_stays_of_sessions_and_session_only_types() -> None:
+    """Sessions that come and go leave no trace in the broker."""
+    stage = Stage()
+    publisher = stage.worker("p")
+    for number in range(20):
+        worker = stage.worker(f"w{number}", TypeEntry(f"t{number}", session_only=True))
+        publisher.publish("x", topic=f"t{number}")
+        worker.settle(worker.deliveries())
+        publisher.publish("x", topic=f"t{number}")
+        publisher.call((f"t{number}", "x"))
+        worker.leave()
+        stage.keep()
+    broker = stage.broker
+
+    assert list(broker.sessions) == ["p"]
+    assert list(broker.types) == []
+    assert broker.types._declared == {}
+    assert broker.types._routes._exact == {}
+    assert list(broker._placer._held) in ([], [publisher.session])
+    assert broker.is_idle
+
+
+def test_declaring_a_thousand_types_one_by_one_looks_at_each_new_one_once() -> None:
+    """A worker that registers as it goes costs no more than what changes."""
+    stage = Stage(BrokerLimits(partitions=1))
+    worker = stage.worker("w")
+    names = [f"t{number}" for number in range(1000)]
+
+    for count in (998, 999, 1000):
+        worker.register(*names[:count])
+
+    assert len(worker.session.lanes) == 1000
+    assert stage.broker.held_count(worker.session) == 1000

@@ -1,0 +1,217 @@
+"""A broker to write scenarios with: an engine that keeps at once, and sessions that say things in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from callboard.core.broker import Broker, BrokerLimits
+from callboard.core.commit import DeadLetter
+from callboard.core.event import Address, Delivery, Event, TurnId
+from callboard.core.frames import (
+    ACCEPTED,
+    Call,
+    CallFailure,
+    HostFrame,
+    Outcome,
+    Partitions,
+    Publish,
+    Registration,
+    Reply,
+    Settlement,
+    SubscriptionEntry,
+    TypeEntry,
+)
+from callboard.core.session import Session
+
+PARTITIONS = 8
+
+
+class Stage:
+    """A broker, its engine and the time.
+
+    Attributes:
+        now: The broker's time, in seconds.
+        dead: The dead letters, oldest first.
+        removed: The positions that were accepted, in order.
+    """
+
+    def __init__(self, limits: BrokerLimits | None = None) -> None:
+        self.broker = Broker(1, limits or BrokerLimits(partitions=PARTITIONS))
+        self.now = 0.0
+        self.dead: list[DeadLetter] = []
+        self.removed: list[int] = []
+        self._last_position = 0
+
+    def worker(
+        self,
+        name: str,
+        *types: str | TypeEntry,
+        subscriptions: Iterable[SubscriptionEntry] | None = None,
+    ) -> Actor:
+        """A worker that serves ``types``, each subscribed to the topic of its name unless said otherwise."""
+        actor = Actor(self, Session(name, name))
+        self.broker.join(actor.session)
+        actor.register(*types, subscriptions=subscriptions)
+        return actor
+
+    def keep(self) -> None:
+        """Let the engine keep all that waits for it."""
+        while (commit := self.broker.take_commit()) is not None:
+            count = sum(len(append.targets) for append in commit.appends)
+            positions = range(self._last_position + 1, self._last_position + count + 1)
+            self._last_position += count
+            self.dead += commit.dead
+            self.removed += commit.removed
+            self.broker.committed(commit, positions, self.now)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.broker.tick(self.now)
+
+
+class Actor:
+    """One session, and what it says. Frames that it was sent gather in ``frames``."""
+
+    def __init__(self, stage: Stage, session: Session) -> None:
+        self.stage = stage
+        self.session = session
+        self.frames: list[HostFrame] = []
+        self._revision = 0
+        self._publishes = 0
+        self._settlements = 0
+        self._calls = 0
+
+    # What it says.
+
+    def register(
+        self,
+        *types: str | TypeEntry,
+        subscriptions: Iterable[SubscriptionEntry] | None = None,
+    ) -> None:
+        """Declare ``types`` and nothing else."""
+        entries = tuple(each if isinstance(each, TypeEntry) else TypeEntry(each) for each in types)
+        if subscriptions is None:
+            subscriptions = [subscribed(entry.name, entry.name) for entry in entries]
+        self._revision += 1
+        registration = Registration(self._revision, entries, tuple(subscriptions))
+        self.stage.broker.register(self.session, registration, self.stage.now)
+
+    def publish(
+        self,
+        *sources: str,
+        topic: str = "a",
+        sender: Address | None = None,
+        content: bytes = b"event",
+        kept: bool = True,
+    ) -> None:
+        """Publish an event for each source; unless not ``kept``, the engine has them at once."""
+        publishes = []
+        for source in sources:
+            self._publishes += 1
+            publishes.append(Publish(self._publishes, Event(content, topic, source, sender)))
+        self.stage.broker.publish(self.session, publishes)
+        if kept:
+            self.stage.keep()
+
+    def settle(
+        self, deliveries: Delivery | Sequence[Delivery], outcome: Outcome = ACCEPTED
+    ) -> None:
+        """End deliveries in one frame."""
+        settlements = []
+        for each in [deliveries] if isinstance(deliveries, Delivery) else deliveries:
+            assert each.grant is not None
+            self._settlements += 1
+            settlements.append(
+                Settlement(self._settlements, each.position, each.attempt, each.grant, outcome)
+            )
+        self.stage.broker.settle(self.session, settlements, self.stage.now)
+        self.stage.keep()
+
+    def call(
+        self,
+        target: Address,
+        *,
+        parent: TurnId | None = None,
+        seconds: float = 60,
+        payload: bytes = b"request",
+        sender: Address | None = None,
+    ) -> int:
+        """Call an agent; the id of the call."""
+        self._calls += 1
+        call = Call(self._calls, target, payload, seconds, parent, sender=sender)
+        self.stage.broker.call(self.session, call, self.stage.now)
+        return call.id
+
+    def reply(
+        self,
+        call: Call,
+        payload: bytes = b"reply",
+        error: CallFailure | None = None,
+        *,
+        last: bool = True,
+    ) -> None:
+        """Answer a call."""
+        self.stage.broker.reply(self.session, Reply(call.id, payload, error, last))
+
+    def cancel(self, call_id: int) -> None:
+        """Give a call up."""
+        self.stage.broker.cancel(self.session, call_id)
+
+    def surrender(self, partitions: Partitions) -> None:
+        """Give partitions up."""
+        self.stage.broker.surrendered(self.session, partitions, self.stage.now)
+
+    def surrender_all_asked(self) -> None:
+        """Give up what was asked for, with nothing in hand."""
+        for asked in [each for frame in self.heard() for each in frame.surrenders]:
+            self.surrender(asked)
+
+    def drain(self) -> None:
+        """Ask to leave."""
+        self.stage.broker.drain(self.session, self.stage.now)
+
+    def leave(self) -> None:
+        """Be lost."""
+        self.stage.broker.leave(self.session, self.stage.now)
+
+    # What it hears.
+
+    def heard(self) -> list[HostFrame]:
+        """The frames since the last time."""
+        frames = []
+        while (frame := self.session.outbox.take()) is not None:
+            frames.append(frame)
+        self.frames += frames
+        return frames
+
+    def deliveries(self) -> list[Delivery]:
+        """What was handed out since the last time; what else was said goes to ``frames``."""
+        return [
+            target
+            for frame in self.heard()
+            for _, targets in frame.deliveries
+            for target in targets
+        ]
+
+    def calls(self) -> list[Call]:
+        """The calls since the last time."""
+        return [call for frame in self.heard() for call in frame.calls]
+
+    def replies(self) -> list[Reply]:
+        """The replies since the last time."""
+        return [reply for frame in self.heard() for reply in frame.replies]
+
+
+def subscribed(topic: str, agent_type: str, *, prefix: bool = False) -> SubscriptionEntry:
+    """A subscription, its id made of what it says."""
+    return SubscriptionEntry(
+        f"{topic}>{agent_type}", agent_type, "prefix" if prefix else "type", topic
+    )
+
+
+def told(deliveries: Iterable[Delivery]) -> list[str]:
+    """Deliveries in short: ``type/key #position.attempt``."""
+    return [
+        f"{each.agent[0]}/{each.agent[1]} #{each.position}.{each.attempt}" for each in deliveries
+    ]
