@@ -42,13 +42,13 @@ class Agent(Protocol):
 
     async def bind_id_and_runtime(
         self,
-        id: AgentId,  # noqa: A002 (AutoGen's name)
+        id: AgentId,
         runtime: AgentRuntime,
     ) -> None:
         """Tell an instance that was made outside a factory who it is and where it lives."""
         ...
 
-    async def on_message(self, message: Any, ctx: MessageContext) -> Any:  # noqa: ANN401 (any message)
+    async def on_message(self, message: Any, ctx: MessageContext) -> Any:
         """Handle one message: a turn. Only runtimes call this.
 
         Returns:

@@ -30,13 +30,13 @@ class AgentProxy:
 
     async def send_message(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         *,
         sender: AgentId | None = None,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
-    ) -> Any:  # noqa: ANN401 (whatever the handler returned)
+    ) -> Any:
         """Call the agent, as `AgentRuntime.send_message` does."""
         return await self._runtime.send_message(
             message,

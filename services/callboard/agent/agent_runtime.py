@@ -24,14 +24,14 @@ class AgentRuntime(Protocol):
 
     async def send_message(
         self,
-        message: Any,  # noqa: ANN401 (any serializable message)
+        message: Any,
         recipient: AgentId,
         *,
         sender: AgentId | None = None,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
-    ) -> Any:  # noqa: ANN401 (whatever the handler returned)
+    ) -> Any:
         """Call one agent and wait for its reply.
 
         Args:
@@ -58,7 +58,7 @@ class AgentRuntime(Protocol):
 
     async def publish_message(
         self,
-        message: Any,  # noqa: ANN401 (any serializable message)
+        message: Any,
         topic_id: TopicId,
         *,
         sender: AgentId | None = None,
@@ -79,7 +79,7 @@ class AgentRuntime(Protocol):
 
     async def register_factory(
         self,
-        type: str | AgentType,  # noqa: A002 (AutoGen's name)
+        type: str | AgentType,
         agent_factory: Callable[[], T | Awaitable[T]],
         *,
         expected_class: type[T] | None = None,
@@ -100,8 +100,8 @@ class AgentRuntime(Protocol):
 
     async def try_get_underlying_agent_instance(
         self,
-        id: AgentId,  # noqa: A002 (AutoGen's name)
-        type: type[T] = Agent,  # type: ignore[assignment]  # noqa: A002 (AutoGen's name and default)
+        id: AgentId,
+        type: type[T] = Agent,  # type: ignore[assignment]
     ) -> T:
         """The instance itself, for tests. Raises `NotAccessibleError` when it lives in another process."""
         ...
@@ -148,7 +148,7 @@ class AgentRuntime(Protocol):
         """
         ...
 
-    async def remove_subscription(self, id: str) -> None:  # noqa: A002 (AutoGen's name)
+    async def remove_subscription(self, id: str) -> None:
         """Unsubscribe, also while events flow: what is published after this returns is not delivered.
 
         Raises:

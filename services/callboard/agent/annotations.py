@@ -48,7 +48,7 @@ def local_names(qualname: str, module: str | None) -> dict[str, Any]:
     return found
 
 
-def hints_of(function: Any, names: Iterable[str], local: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 (a callable)
+def hints_of(function: Any, names: Iterable[str], local: Mapping[str, Any]) -> dict[str, Any]:
     """The types that ``function`` annotates ``names`` with; a name without annotation is left out.
 
     Other annotations are not looked at, so they may name what exists for type checkers only.
@@ -61,7 +61,7 @@ def hints_of(function: Any, names: Iterable[str], local: Mapping[str, Any]) -> d
     return get_type_hints(asked, getattr(function, "__globals__", {}), dict(local))
 
 
-def message_types(annotation: Any) -> tuple[type, ...]:  # noqa: ANN401 (any annotation)
+def message_types(annotation: Any) -> tuple[type, ...]:
     """The classes that messages of an annotation have; `AnyType` for ``Any``.
 
     Raises:
@@ -85,7 +85,7 @@ def message_types(annotation: Any) -> tuple[type, ...]:  # noqa: ANN401 (any ann
     raise TypeError(msg)
 
 
-def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401 (any annotation)
+def _unwrapped(annotation: Any) -> Any:
     """What an alias, a ``NewType`` or an ``Annotated`` stands for."""
     while True:
         if annotation is None:
@@ -100,7 +100,7 @@ def _unwrapped(annotation: Any) -> Any:  # noqa: ANN401 (any annotation)
             return annotation
 
 
-def _is_plain(annotation: Any) -> bool:  # noqa: ANN401 (any annotation)
+def _is_plain(annotation: Any) -> bool:
     if annotation is Any or annotation is None or annotation in _PLAIN:
         return True
     if get_origin(annotation) in {list, dict, Union, types.UnionType}:

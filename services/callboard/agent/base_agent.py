@@ -41,7 +41,7 @@ def subscription_factory(
 
 
 def handles(
-    type: type[Any],  # noqa: A002 (AutoGen's name)
+    type: type[Any],
     serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]] | None = None,
 ) -> Callable[[type[BaseAgentType]], type[BaseAgentType]]:
     """A class decorator: registering the class lets messages of ``type`` be sent and received.
@@ -99,7 +99,7 @@ class BaseAgent(ABC, Agent):
     _runtime: AgentRuntime | None = None
     _description: str = ""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 (object's)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.internal_unbound_subscriptions_list = []
         cls.internal_extra_handles_types = []
@@ -144,7 +144,7 @@ class BaseAgent(ABC, Agent):
 
     async def bind_id_and_runtime(
         self,
-        id: AgentId,  # noqa: A002 (AutoGen's name)
+        id: AgentId,
         runtime: AgentRuntime,
     ) -> None:
         """For runtimes: tell an instance made outside a factory who it is and where it lives.
@@ -161,12 +161,12 @@ class BaseAgent(ABC, Agent):
         self._runtime = runtime
 
     @final
-    async def on_message(self, message: Any, ctx: MessageContext) -> Any:  # noqa: ANN401 (any)
+    async def on_message(self, message: Any, ctx: MessageContext) -> Any:
         """For runtimes: handle one message."""
         return await self.on_message_impl(message, ctx)
 
     @abstractmethod
-    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:  # noqa: ANN401 (any)
+    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
         """Handle one message; what it returns is the reply to a call.
 
         Raises:
@@ -175,13 +175,13 @@ class BaseAgent(ABC, Agent):
 
     async def send_message(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         recipient: AgentId,
         *,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
-    ) -> Any:  # noqa: ANN401 (whatever the handler returned)
+    ) -> Any:
         """Call another agent and wait for its reply, as `AgentRuntime.send_message` does."""
         return await self.runtime.send_message(
             message,
@@ -194,7 +194,7 @@ class BaseAgent(ABC, Agent):
 
     async def publish_message(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         topic_id: TopicId,
         *,
         cancellation_token: CancellationToken | None = None,
@@ -259,7 +259,7 @@ class BaseAgent(ABC, Agent):
     async def register(
         cls,
         runtime: AgentRuntime,
-        type: str | AgentType,  # noqa: A002 (AutoGen's name)
+        type: str | AgentType,
         factory: Callable[[], Self | Awaitable[Self]],
         *,
         skip_class_subscriptions: bool = False,

@@ -13,46 +13,41 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callboard.agent.agent import Agent, AgentMetadata
-from callboard.agent.context import MessageContext
+from callboard.agent.calls_made import CallsMade, resolve
 from callboard.agent.cancellation import CancellationToken
+from callboard.agent.context import MessageContext
+from callboard.agent.declarations import Declarations
 from callboard.agent.exceptions import MessageDroppedException, NotAccessibleError
+from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.agent.intervention import DropMessage, InterventionHandler
 from callboard.agent.serialization import MessageSerializer, SerializationRegistry
-from callboard.agent.turn_runner import CURRENT_TURN, AgentFactory, Turn, TurnRunner
+from callboard.agent.turn import CURRENT_TURN
+from callboard.agent.turn_runner import AgentFactory, TurnRunner
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
     AlreadyRegistered,
     CallboardError,
     DeadlineExceeded,
-    InvalidIdentifier,
     NotFound,
     ResourceExhausted,
     error_of,
 )
 from callboard.core.event import Address, Delivery, Event
-from callboard.core.frames import (
-    Call,
-    Outcome,
-    Partitions,
-    Registration,
-    RegistrationError,
-    Reply,
-    SubscriptionEntry,
-    TypeEntry,
-)
+from callboard.core.frames import Call, Outcome, Partitions, Registration, RegistrationError, Reply
 from callboard.core.identity import AgentId, AgentType, TopicId
-from callboard.core.subscription import Subscription, TypePrefixSubscription, TypeSubscription
+from callboard.core.subscription import Subscription
 
 if TYPE_CHECKING:
     from callboard.agent.codec import Codec
+    from callboard.agent.publishes import Done
 
 T = TypeVar("T", bound=Agent)
 
 DEFAULT_CALL_TIMEOUT_S = 300.0
 """How long a call may take that names no time: long enough for a model to think."""
 
-HOST_GRACE_S = 5.0
-"""How long after its deadline a call is given up here, should the host that keeps deadlines be stuck."""
+LONGEST_CALL_S = 30 * 86_400.0
+"""No call may take longer: a wait without end would be one that nobody ends."""
 
 _NONE = Envelope("", JSON_DATA_CONTENT_TYPE, b"null", "")
 
@@ -79,13 +74,9 @@ class BaseRuntime(ABC):
             codec,
             self._intervene_on_response if self._interventions else None,
         )
-        self._types: dict[str, TypeEntry] = {}
-        self._subscriptions: dict[str, SubscriptionEntry] = {}
-        self._subscribed: set[tuple[str, str, str]] = set()
+        self._declarations = Declarations()
         self._instances: dict[AgentId, Agent] = {}
-        self._revision = 0
-        self._calls: dict[int, asyncio.Future[Reply]] = {}
-        self._last_call = 0
+        self._calls = CallsMade(self._send_call, self._send_cancel)
         self._random = random.Random()  # noqa: S311 (ids, not secrets)
 
     # How things travel.
@@ -95,12 +86,12 @@ class BaseRuntime(ABC):
         """Tell the host all that is served here; what it refused. Returns at once when not connected yet."""
 
     @abstractmethod
-    def _send_publish(self, event: Event, done: Callable[[CallboardError | None], None]) -> None:
-        """Send an event; ``done`` is called once, with None when the host has it."""
+    def _send_publish(self, event: Event, done: Done) -> None:
+        """Send an event; ``done`` hears how it ends."""
 
     @abstractmethod
     def _send_call(self, call: Call) -> None:
-        """Send a call; `_take_reply` follows."""
+        """Send a call; the reply goes to `CallsMade.take`."""
 
     @abstractmethod
     def _send_cancel(self, call_id: int) -> None:
@@ -122,14 +113,14 @@ class BaseRuntime(ABC):
 
     async def send_message(
         self,
-        message: Any,  # noqa: ANN401 (any serializable message)
+        message: Any,
         recipient: AgentId,
         *,
         sender: AgentId | None = None,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
-    ) -> Any:  # noqa: ANN401 (whatever the handler returned)
+    ) -> Any:
         """Call one agent and wait for its reply; see `AgentRuntime.send_message`."""
         token = cancellation_token or CancellationToken()
         message_id = message_id or self._new_id()
@@ -137,29 +128,28 @@ class BaseRuntime(ABC):
             context = MessageContext(sender, None, True, token, message_id)  # noqa: FBT003 (a dataclass)
             message = await self._intervene_on_send(message, context, recipient)
         payload = self._encode(message, message_id)
-        timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
+        timeout_s = min(self._call_timeout_s if timeout_s is None else timeout_s, LONGEST_CALL_S)
         if timeout_s <= 0:
             msg = f"no time for a reply from {recipient}: timeout_s is {timeout_s}"
             raise DeadlineExceeded(msg)
         turn = CURRENT_TURN.get()
         parent = turn.id if turn is not None and turn.is_open else None
         call = Call(
-            self._last_call + 1,
+            self._calls.next_id(),
             (recipient.type, recipient.key),
             payload,
             timeout_s,
             parent,
             sender=_address(sender),
         )
-        self._last_call = call.id
-        reply = await self._wait_for_reply(call, token, f"no reply from {recipient} in time")
+        reply = await self._calls.reply_to(call, token)
         if reply.error is not None:
             raise reply.error.as_error()
         return self._decode(reply.payload)
 
     async def publish_message(
         self,
-        message: Any,  # noqa: ANN401 (any serializable message)
+        message: Any,
         topic_id: TopicId,
         *,
         sender: AgentId | None = None,
@@ -185,7 +175,7 @@ class BaseRuntime(ABC):
         if cancellation_token is not None:
             cancellation_token.link_future(done)
         try:
-            self._send_publish(event, lambda error: _resolve(done, error))
+            self._send_publish(event, lambda error: resolve(done, error))
             await done
         finally:
             if cancellation_token is not None:
@@ -202,7 +192,7 @@ class BaseRuntime(ABC):
         """
         self._check_size("event", event.content)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._send_publish(event, lambda error: _resolve(done, error))
+        self._send_publish(event, lambda error: resolve(done, error))
         return done
 
     async def publish_many(
@@ -250,7 +240,7 @@ class BaseRuntime(ABC):
 
     async def register_factory(
         self,
-        type: str | AgentType,  # noqa: A002 (AutoGen's name)
+        type: str | AgentType,
         agent_factory: Callable[[], T | Awaitable[T]],
         *,
         expected_class: type[T] | None = None,
@@ -269,14 +259,12 @@ class BaseRuntime(ABC):
             msg = f"agent {agent_id} is registered already"
             raise AlreadyRegistered(msg)
         is_first = not any(other.type == agent_id.type for other in self._instances)
-        if not is_first and agent_id.type in self._types:
+        if not is_first and agent_id.type in self._declarations.types:
             await agent_instance.bind_id_and_runtime(agent_id, self)
             self._instances[agent_id] = agent_instance
             return agent_id
 
         def instance() -> Agent:
-            from callboard.agent.instantiation import AgentInstantiationContext  # noqa: PLC0415
-
             wanted = AgentInstantiationContext.current_agent_id()
             if wanted not in self._instances:
                 msg = f"agent type {wanted.type!r} was registered with instances, and {wanted} is none of them"
@@ -297,24 +285,16 @@ class BaseRuntime(ABC):
 
     async def add_subscription(self, subscription: Subscription) -> None:
         """Subscribe; see `AgentRuntime.add_subscription`."""
-        entry = _entry_of(subscription)
-        if entry.id in self._subscriptions or entry[1:] in self._subscribed:
-            msg = f"{subscription!r} exists already"
-            raise AlreadyRegistered(msg)
-        self._subscriptions[entry.id] = entry
-        self._subscribed.add(entry[1:])
+        subscription_id = self._declarations.add_subscription(subscription)
         try:
-            await self._redeclare("subscription", entry.id)
+            await self._redeclare("subscription", subscription_id)
         except BaseException:
-            self._forget_subscription(entry.id)
+            self._declarations.drop_subscription(subscription_id)
             raise
 
-    async def remove_subscription(self, id: str) -> None:  # noqa: A002 (AutoGen's name)
+    async def remove_subscription(self, id: str) -> None:
         """Unsubscribe; see `AgentRuntime.remove_subscription`."""
-        if id not in self._subscriptions:
-            msg = f"there is no subscription {id!r}"
-            raise NotFound(msg)
-        self._forget_subscription(id)
+        self._declarations.drop_subscription(id)
         await self._redeclare("subscription", id)
 
     def add_message_serializer(
@@ -327,8 +307,8 @@ class BaseRuntime(ABC):
 
     async def try_get_underlying_agent_instance(
         self,
-        id: AgentId,  # noqa: A002 (AutoGen's name)
-        type: type[T] = Agent,  # type: ignore[assignment]  # noqa: A002 (AutoGen's name and default)
+        id: AgentId,
+        type: type[T] = Agent,  # type: ignore[assignment]
     ) -> T:
         """The instance itself, for tests; see `AgentRuntime`."""
         agent = await self._instance(id)
@@ -342,7 +322,7 @@ class BaseRuntime(ABC):
     ) -> AgentId:
         """The id of an agent; see `AgentRuntime.get`."""
         agent_id = id_or_type if isinstance(id_or_type, AgentId) else AgentId(id_or_type, key)
-        if not lazy and agent_id.type in self._types:
+        if not lazy and agent_id.type in self._declarations.types:
             await self._runner.instance_of(agent_id)
         return agent_id
 
@@ -357,7 +337,7 @@ class BaseRuntime(ABC):
         """Give instances the state that `save_state` returned, creating those of types served here."""
         for name, agent_state in state.items():
             agent_id = AgentId.parse(name)
-            if agent_id.type in self._types:
+            if agent_id.type in self._declarations.types:
                 await (await self._runner.instance_of(agent_id)).load_state(agent_state)
 
     async def agent_metadata(self, agent: AgentId) -> AgentMetadata:
@@ -385,77 +365,29 @@ class BaseRuntime(ABC):
         return 1024
 
     async def _instance(self, agent_id: AgentId) -> Agent:
-        if agent_id.type not in self._types:
+        if agent_id.type not in self._declarations.types:
             msg = f"agent {agent_id} is not served by this process"
             raise NotAccessibleError(msg)
         return await self._runner.instance_of(agent_id)
 
     async def _add_type(self, name: str, factory: AgentFactory, *, durable: bool) -> None:
-        if name in self._types:
-            msg = f"agent type {name!r} is registered in this runtime already"
-            raise AlreadyRegistered(msg)
-        self._types[name] = TypeEntry(name, session_only=not durable)
+        self._declarations.add_type(name, session_only=not durable)
         self._runner.add_factory(name, factory)
         try:
             await self._redeclare("type", name)
         except BaseException:
-            self._types.pop(name, None)
+            self._declarations.drop_type(name)
             self._runner.remove_factory(name)
             raise
 
-    def _registration(self) -> Registration:
-        """All that is served here, under a new revision."""
-        self._revision += 1
-        return Registration(
-            self._revision,
-            tuple(self._types.values()),
-            tuple(self._subscriptions.values()),
-        )
-
-    def _forget_subscription(self, subscription_id: str) -> None:
-        entry = self._subscriptions.pop(subscription_id, None)
-        if entry is not None:
-            self._subscribed.discard(entry[1:])
-
     async def _redeclare(self, entry: str, name: str) -> None:
-        for error in await self._declare(self._registration()):
+        for error in await self._declare(self._declarations.registration()):
             if (error.entry, error.name) == (entry, name):
                 raise error_of(error.code, error.reason)
 
-    async def _wait_for_reply(self, call: Call, token: CancellationToken, too_late: str) -> Reply:
-        """Send a call and wait for its one ending."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        self._calls[call.id] = future
-        guard = loop.call_later(
-            call.remaining_s + HOST_GRACE_S, _resolve, future, DeadlineExceeded(too_late)
-        )
-        token.link_future(future)
-        try:
-            if not future.done():
-                self._send_call(call)
-            return await future
-        except (asyncio.CancelledError, DeadlineExceeded):
-            self._send_cancel(call.id)
-            raise
-        finally:
-            guard.cancel()
-            token.remove_callback(future.cancel)
-            self._calls.pop(call.id, None)
-
-    def _take_reply(self, reply: Reply) -> None:
-        future = self._calls.get(reply.call_id)
-        if future is not None and not future.done():
-            future.set_result(reply)
-
-    def _fail_calls(self, error: CallboardError) -> None:
-        """Nobody will answer what is open."""
-        for future in list(self._calls.values()):
-            _resolve(future, error)
-
     def _event(
         self, message: Any, topic_id: TopicId, sender: AgentId | None, message_id: str
-    ) -> Event:  # noqa: ANN401 (any message)
+    ) -> Event:
         written = self._serializers.serialize(message)
         topic = (topic_id.type, topic_id.source)
         address = _address(sender)
@@ -463,7 +395,7 @@ class BaseRuntime(ABC):
         self._check_size("event", content)
         return Event(content, topic[0], topic[1], address)
 
-    def _encode(self, message: Any, message_id: str) -> bytes:  # noqa: ANN401 (any message)
+    def _encode(self, message: Any, message_id: str) -> bytes:
         if message is None:
             envelope = _NONE._replace(message_id=message_id)
         else:
@@ -472,7 +404,7 @@ class BaseRuntime(ABC):
         self._check_size("call", payload)
         return payload
 
-    def _decode(self, payload: bytes) -> Any:  # noqa: ANN401 (any message)
+    def _decode(self, payload: bytes) -> Any:
         envelope = self._codec.decode_payload(payload)
         if not envelope.type_name:
             return None
@@ -490,7 +422,7 @@ class BaseRuntime(ABC):
 
     async def _intervene_on_send(
         self, message: Any, context: MessageContext, recipient: AgentId
-    ) -> Any:  # noqa: ANN401 (any message)
+    ) -> Any:
         for handler in self._interventions:
             message = await handler.on_send(message, message_context=context, recipient=recipient)
             if _is_dropped(message):
@@ -500,7 +432,7 @@ class BaseRuntime(ABC):
 
     async def _intervene_on_response(
         self, message: Any, sender: AgentId, recipient: AgentId | None
-    ) -> Any:  # noqa: ANN401 (any message)
+    ) -> Any:
         for handler in self._interventions:
             message = await handler.on_response(message, sender=sender, recipient=recipient)
             if _is_dropped(message):
@@ -515,30 +447,3 @@ def _is_dropped(message: object) -> bool:
 
 def _address(agent_id: AgentId | None) -> Address | None:
     return None if agent_id is None else (agent_id.type, agent_id.key)
-
-
-def _resolve(future: asyncio.Future[Any], error: CallboardError | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
-
-
-def _entry_of(subscription: Subscription) -> SubscriptionEntry:
-    match subscription:
-        case TypeSubscription():
-            return SubscriptionEntry(
-                subscription.id, subscription.agent_type, "type", subscription.topic_type
-            )
-        case TypePrefixSubscription():
-            return SubscriptionEntry(
-                subscription.id, subscription.agent_type, "prefix", subscription.topic_type_prefix
-            )
-        case _:
-            msg = (
-                f"{subscription!r} cannot travel to a host: a subscription is a TypeSubscription or a "
-                "TypePrefixSubscription"
-            )
-            raise InvalidIdentifier(msg)

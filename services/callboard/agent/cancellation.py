@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 
 class _Cancellable(Protocol):
-    def cancel(self) -> Any: ...  # noqa: ANN401 (a Future's cancel gives bool, others None)
+    def cancel(self) -> Any: ...
 
 
 F = TypeVar("F", bound=_Cancellable)

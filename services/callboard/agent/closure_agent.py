@@ -35,19 +35,19 @@ class ClosureContext(Protocol):
 
     async def send_message(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         recipient: AgentId,
         *,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
-    ) -> Any:  # noqa: ANN401 (whatever the handler returned)
+    ) -> Any:
         """Call another agent and wait for its reply."""
         ...
 
     async def publish_message(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         topic_id: TopicId,
         *,
         cancellation_token: CancellationToken | None = None,
@@ -92,7 +92,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
         self._unknown_type_policy = unknown_type_policy
         self._expected_types: tuple[type, ...] = ()
 
-    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:  # noqa: ANN401 (any message)
+    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
         """Call the closure, if the message has one of its types."""
         if not self._expected_types:
             self._expected_types, _ = _types_of(self._closure)
@@ -113,7 +113,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
     async def register_closure(
         cls,
         runtime: AgentRuntime,
-        type: str | AgentType,  # noqa: A002 (AutoGen's name)
+        type: str | AgentType,
         closure: Closure[T],
         *,
         unknown_type_policy: UnknownTypePolicy = "warn",

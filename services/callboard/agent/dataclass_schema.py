@@ -162,7 +162,7 @@ class _Adaptation:
             adapted["serialization"] = self._adapt_nested(schema["serialization"])
         return schema | adapted
 
-    def _nested(self, value: Any) -> Any:  # noqa: ANN401 (a schema, a container of schemas, or neither)
+    def _nested(self, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return type(value)(map(self._nested, value))
         if not isinstance(value, dict):
@@ -322,7 +322,7 @@ class _Adaptation:
             raise InvalidMessage(msg)
 
 
-def _has_own_init(cls: Any) -> bool:  # noqa: ANN401 (a dataclass)
+def _has_own_init(cls: Any) -> bool:
     """Whether ``__init__`` was written by hand, so that reading must call it."""
     code = getattr(cls.__init__, "__code__", None)
     is_generated = code is None or code.co_filename == "<string>"

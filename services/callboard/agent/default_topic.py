@@ -20,7 +20,7 @@ class DefaultTopicId(TopicId):
 
     __slots__ = ()
 
-    def __init__(self, type: str = "default", source: str | None = None) -> None:  # noqa: A002 (AutoGen's name)
+    def __init__(self, type: str = "default", source: str | None = None) -> None:
         if source is None:
             try:
                 source = MessageHandlerContext.agent_id().key

@@ -25,30 +25,30 @@ class InterventionHandler(Protocol):
 
     async def on_send(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         *,
         message_context: MessageContext,
         recipient: AgentId,
-    ) -> Any | type[DropMessage]:  # noqa: ANN401 (any message)
+    ) -> Any | type[DropMessage]:
         """A call is about to leave. Dropped, it ends with `MessageDroppedException`."""
         ...
 
     async def on_publish(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         *,
         message_context: MessageContext,
-    ) -> Any | type[DropMessage]:  # noqa: ANN401 (any message)
+    ) -> Any | type[DropMessage]:
         """An event is about to leave. Dropped, nobody gets it and the publisher goes on."""
         ...
 
     async def on_response(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         *,
         sender: AgentId,
         recipient: AgentId | None,
-    ) -> Any | type[DropMessage]:  # noqa: ANN401 (any message)
+    ) -> Any | type[DropMessage]:
         """An agent's reply to a call is about to leave; ``recipient`` is None when no agent called.
 
         Dropped, the call ends with `MessageDroppedException`.
@@ -61,29 +61,29 @@ class DefaultInterventionHandler(InterventionHandler):
 
     async def on_send(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         *,
         message_context: MessageContext,  # noqa: ARG002 (for overriders)
         recipient: AgentId,  # noqa: ARG002 (for overriders)
-    ) -> Any | type[DropMessage]:  # noqa: ANN401 (any message)
+    ) -> Any | type[DropMessage]:
         """Let the call pass."""
         return message
 
     async def on_publish(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         *,
         message_context: MessageContext,  # noqa: ARG002 (for overriders)
-    ) -> Any | type[DropMessage]:  # noqa: ANN401 (any message)
+    ) -> Any | type[DropMessage]:
         """Let the event pass."""
         return message
 
     async def on_response(
         self,
-        message: Any,  # noqa: ANN401 (any message)
+        message: Any,
         *,
         sender: AgentId,  # noqa: ARG002 (for overriders)
         recipient: AgentId | None,  # noqa: ARG002 (for overriders)
-    ) -> Any | type[DropMessage]:  # noqa: ANN401 (any message)
+    ) -> Any | type[DropMessage]:
         """Let the reply pass."""
         return message

@@ -296,7 +296,7 @@ def rpc(
 
 def _decorated(
     func: _Method[Any, Any, Any] | None, takes: Takes, match: Match | None, *, strict: bool
-) -> Any:  # noqa: ANN401 (a handler, or a decorator)
+) -> Any:
     def decorate(method: _Method[Any, Any, Any]) -> MessageHandler[Any, Any, Any]:
         return MessageHandler(method, takes, match, strict=strict)
 

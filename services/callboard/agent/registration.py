@@ -24,7 +24,7 @@ UnboundSubscription: TypeAlias = Callable[
 class _Unregisters(Protocol):
     """A runtime that can take registrations back. Both undo what succeeded, nothing else."""
 
-    async def unregister_factory(self, type: AgentType) -> None: ...  # noqa: A002 (as registered)
+    async def unregister_factory(self, type: AgentType) -> None: ...
 
     async def unregister_agent_instance(self, agent_id: AgentId) -> None: ...
 
@@ -93,7 +93,7 @@ class Registration:
             else:
                 self._added.append((repr(subscription), self._unsubscribing(subscription.id)))
 
-    def _unsubscribing(self, id: str) -> Callable[[], Awaitable[None]]:  # noqa: A002 (as elsewhere)
+    def _unsubscribing(self, id: str) -> Callable[[], Awaitable[None]]:
         return lambda: self._runtime.remove_subscription(id)
 
 

@@ -32,7 +32,7 @@ class RoutedAgent(BaseAgent):
         InvalidHandler: From the class statement, if a method can never be a handler.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 (object's)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, attribute in vars(cls).items():
             if not callable(attribute) or _is_handler(attribute):
@@ -47,7 +47,7 @@ class RoutedAgent(BaseAgent):
                 )
                 raise InvalidHandler(msg)
 
-    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:  # noqa: ANN401 (any message)
+    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
         """Hand a message to its handler. Not to be overridden: add handlers."""
         routes = self._routes()
         for handler in routes.get(type(message), ()):
@@ -58,7 +58,7 @@ class RoutedAgent(BaseAgent):
                 return handler.checked(await handler.method(self, message, ctx))
         return await self.on_unhandled_message(message, ctx)
 
-    async def on_unhandled_message(self, message: Any, ctx: MessageContext) -> None:  # noqa: ANN401 (any message)
+    async def on_unhandled_message(self, message: Any, ctx: MessageContext) -> None:
         """Called for a message that no handler takes. Override it to ignore such messages.
 
         Raises:

@@ -16,7 +16,7 @@ Schema: TypeAlias = dict[str, Any]
 def exactly(cls: type, schema: Schema | None = None) -> core_schema.WrapSerializerFunctionSerSchema:
     """Writes, by ``schema`` if given, only what is of the very class ``cls``."""
 
-    def write(value: Any, handler: core_schema.SerializerFunctionWrapHandler) -> Any:  # noqa: ANN401 (pydantic's protocol)
+    def write(value: Any, handler: core_schema.SerializerFunctionWrapHandler) -> Any:
         if type(value) is cls:
             return handler(value)
         msg = f"expected exactly a {cls.__qualname__}, got a {type(value).__qualname__}"
@@ -31,7 +31,7 @@ def tagging(classes: list[type], schema: Schema) -> core_schema.WrapSerializerFu
     """Writes by ``schema``, and adds the tag to what is of one of ``classes``."""
     names = {cls: cls.__name__ for cls in classes}
 
-    def write(value: Any, handler: core_schema.SerializerFunctionWrapHandler) -> Any:  # noqa: ANN401 (pydantic's protocol)
+    def write(value: Any, handler: core_schema.SerializerFunctionWrapHandler) -> Any:
         written = handler(value)
         name = names.get(type(value))
         if name is None:
@@ -46,7 +46,7 @@ def tagging(classes: list[type], schema: Schema) -> core_schema.WrapSerializerFu
     )
 
 
-def without_tag(cls: type, schema: Schema) -> Any:  # noqa: ANN401 (a core schema)
+def without_tag(cls: type, schema: Schema) -> Any:
     """Keeps the tag from classes that do not simply ignore what they do not know."""
     if not hasattr(cls, "__pydantic_config__") and not hasattr(cls, "model_config"):
         return schema
@@ -65,7 +65,7 @@ def constructed(schema: Schema) -> Schema:
     kept = [each for each in schema["schema"]["fields"] if not each.get("init_only")]
     taken = {each["name"] for each in kept if each.get("init", True)}
 
-    def construct(fields: dict[str, Any]) -> Any:  # noqa: ANN401 (an instance of cls)
+    def construct(fields: dict[str, Any]) -> Any:
         made = cls(**{name: fields[name] for name in taken & fields.keys()})
         for name in fields.keys() - taken:
             object.__setattr__(made, name, fields[name])  # frozen ones too

@@ -81,7 +81,7 @@ class SerializationRegistry:
         for each in serializer if isinstance(serializer, Sequence) else (serializer,):
             self._add(each)
 
-    def serialize(self, message: Any) -> Written:  # noqa: ANN401 (any message)
+    def serialize(self, message: Any) -> Written:
         """Write a message as (type name, content type, bytes).
 
         Raises:
@@ -102,7 +102,7 @@ class SerializationRegistry:
         except Exception as error:  # a program's serializer may raise anything
             raise unwritable(type_name, error) from error
 
-    def deserialize(self, payload: bytes, type_name: str, data_content_type: str) -> Any:  # noqa: ANN401 (any message)
+    def deserialize(self, payload: bytes, type_name: str, data_content_type: str) -> Any:
         """Read a message; an `UnknownPayload` when there is no serializer for it.
 
         Raises:
@@ -122,7 +122,7 @@ class SerializationRegistry:
         """Whether messages of that name and content type can be read."""
         return (type_name, data_content_type) in self._readers
 
-    def type_name(self, message: Any) -> str:  # noqa: ANN401 (any message)
+    def type_name(self, message: Any) -> str:
         """The name under which ``message`` travels."""
         writer = self._writers.get(type(message))
         return writer[0] if writer else type_name_of(type(message))

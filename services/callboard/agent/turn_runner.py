@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from callboard.agent.cancellation import CancellationToken
 from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
+from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
-    CallboardError,
     Code,
     InvalidMessage,
     NotFound,
@@ -48,7 +44,7 @@ from callboard.core.frames import (
 )
 from callboard.core.identity import AgentId, TopicId
 from callboard.core.partition import partition_of
-from callboard.core.turns import Admission, Mailbox
+from callboard.core.turns import Admission
 
 if TYPE_CHECKING:
     from callboard.agent.agent import Agent
@@ -57,25 +53,6 @@ if TYPE_CHECKING:
     from callboard.agent.serialization import SerializationRegistry
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class AgentFactory:
-    """How the agents of one type come into being.
-
-    Attributes:
-        make: Gives an agent, or an awaitable of one.
-        expected_class: What it must be an instance of; None: anything.
-        makes_new: Whether each instance is made for this runtime, which closes it when it lets it go.
-    """
-
-    make: Callable[[], Any]
-    expected_class: type | None = None
-    makes_new: bool = True
-
-
-CURRENT_TURN: ContextVar[Turn | None] = ContextVar("callboard_turn", default=None)
-"""The turn whose handler runs. A task that the handler leaves behind still sees it, closed."""
 
 
 class TurnOutput(Protocol):
@@ -94,102 +71,6 @@ class TurnOutput(Protocol):
         ...
 
 
-class _Incoming:
-    """An event as it came, decoded once for all of this process's agents that it is for."""
-
-    __slots__ = ("_decode", "_decoded", "content")
-
-    def __init__(self, content: bytes, decode: Callable[[bytes], tuple[Envelope, Any]]) -> None:
-        self.content = content
-        self._decode = decode
-        self._decoded: tuple[Envelope, Any] | None = None
-
-    def decoded(self) -> tuple[Envelope, Any]:
-        if self._decoded is None:
-            self._decoded = self._decode(self.content)
-        return self._decoded
-
-
-class _Activation:
-    """One agent that is active here: its instance, its mailbox, the turns whose ends are not told yet."""
-
-    __slots__ = ("agent_id", "ended", "instance", "is_served", "mailbox", "making", "partition", "turns")
-
-    def __init__(self, agent_id: AgentId, partition: int, max_calls_waiting: int) -> None:
-        self.agent_id = agent_id
-        self.partition = partition
-        self.mailbox: Mailbox[_Incoming] = Mailbox(max_calls_waiting)
-        self.instance: Agent | None = None
-        self.making: asyncio.Future[None] | None = None
-        self.is_served = False
-        self.turns: dict[TurnId, Turn] = {}
-        self.ended: deque[Turn] = deque()
-
-    @property
-    def is_idle(self) -> bool:
-        return self.mailbox.is_idle and not self.turns and not self.ended
-
-
-class Turn:
-    """One message being handled by one agent.
-
-    Attributes:
-        id: Names it to the host, as the parent of calls made in it.
-        is_open: Whether its handler is still running.
-        token: Cancelled when the result is no longer wanted.
-    """
-
-    __slots__ = (
-        "_runner",
-        "activation",
-        "delivery",
-        "error",
-        "id",
-        "is_cancelled",
-        "is_open",
-        "outcome",
-        "reply",
-        "task",
-        "token",
-        "unconfirmed",
-    )
-
-    def __init__(
-        self, runner: TurnRunner, activation: _Activation, id: TurnId, delivery: Delivery | None
-    ) -> None:  # noqa: A002 (what it is)
-        self._runner = runner
-        self.activation = activation
-        self.id = id
-        self.delivery = delivery
-        self.token = CancellationToken()
-        self.task: asyncio.Task[None] | None = None
-        self.is_open = True
-        self.is_cancelled = False
-        self.unconfirmed = 0
-        self.error: CallboardError | None = None
-        self.outcome: Outcome = ACCEPTED
-        self.reply: Reply | None = None
-
-    def begin_publish(self) -> None:
-        """The handler has published something that the host has not confirmed."""
-        self.unconfirmed += 1
-
-    def end_publish(self, error: CallboardError | None) -> None:
-        """The host has confirmed or refused it. A refusal fails the turn, also after its handler returned."""
-        self.unconfirmed -= 1
-        if error is not None and self.error is None:
-            self.error = error
-        if not self.is_open and not self.unconfirmed:
-            self._runner.tell(self)
-
-    def cancel(self) -> None:
-        """The result is no longer wanted: tell the handler by its token, then interrupt it."""
-        self.token.cancel()
-        if self.is_open and not self.is_cancelled and self.task is not None:
-            self.is_cancelled = True
-            self.task.cancel()
-
-
 class TurnRunner:
     """Runs the turns of the agents of one process.
 
@@ -206,10 +87,9 @@ class TurnRunner:
         on_response: Callable[[Any, AgentId, AgentId | None], Awaitable[Any]] | None = None,
         max_calls_waiting: int = 64,
     ) -> None:
-        """
-        Args:
-            on_response: Sees each reply before it leaves, with the agents that reply and called; what it returns is sent.
-            max_calls_waiting: Calls that may wait for one agent; more are refused with RESOURCE_EXHAUSTED.
+        """Args:
+        on_response: Sees each reply before it leaves, with the agents that reply and called; what it returns is sent.
+        max_calls_waiting: Calls that may wait for one agent; more are refused with RESOURCE_EXHAUSTED.
         """
         self._runtime = runtime
         self._output = output
@@ -220,13 +100,13 @@ class TurnRunner:
         self.partitions = 1
         self.max_payload_bytes = 1 << 62
         self._factories: dict[str, AgentFactory] = {}
-        self._activations: dict[tuple[str, str], _Activation] = {}
-        self._by_partition: dict[tuple[str, int], set[_Activation]] = {}
+        self._activations: dict[tuple[str, str], Activation] = {}
+        self._by_partition: dict[tuple[str, int], set[Activation]] = {}
         self._leaving: dict[tuple[str, int], Grant] = {}
         self._given_up: dict[tuple[str, int], Grant] = {}
         self._turns: dict[TurnId, Turn] = {}
-        self._waiting_calls: dict[int, _Activation] = {}
-        self._busy: set[_Activation] = set()
+        self._waiting_calls: dict[int, Activation] = {}
+        self._busy: set[Activation] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._is_paused = False
         self._no_turns = asyncio.Event()
@@ -261,7 +141,7 @@ class TurnRunner:
 
     def deliver(self, event: Event, targets: list[Delivery]) -> None:
         """Take in an event for some agents of this process."""
-        incoming = _Incoming(event.content, self._decode)
+        incoming = Incoming(event.content, self._decode)
         for delivery in targets:
             activation = self._activations.get(delivery.agent)
             if activation is None:
@@ -383,16 +263,16 @@ class TurnRunner:
             reply = Reply(reply.call_id, b"", CallFailure.of(turn.error))
         self._output.reply(reply)
 
-    def _activation(self, agent: tuple[str, str]) -> _Activation:
+    def _activation(self, agent: tuple[str, str]) -> Activation:
         activation = self._activations.get(agent)
         if activation is None:
             partition = partition_of(*agent, self.partitions)
-            activation = _Activation(AgentId(*agent), partition, self._max_calls_waiting)
+            activation = Activation(AgentId(*agent), partition, self._max_calls_waiting)
             self._activations[agent] = activation
             self._by_partition.setdefault((agent[0], partition), set()).add(activation)
         return activation
 
-    def _is_given_up(self, activation: _Activation, grant: Grant | None) -> bool:
+    def _is_given_up(self, activation: Activation, grant: Grant | None) -> bool:
         """Whether what came under ``grant`` is too late: the host hands it out anew, elsewhere."""
         if not self._leaving and not self._given_up:
             return False
@@ -400,12 +280,12 @@ class TurnRunner:
         given_up = self._leaving.get(place) or self._given_up.get(place)
         return given_up is not None and grant is not None and grant <= given_up
 
-    def _let_go(self, activation: _Activation) -> None:
+    def _let_go(self, activation: Activation) -> None:
         """Forget an activation that was made only to find that it may not run."""
         if activation.is_idle and activation.instance is None:
             self._forget(activation)
 
-    def _forget(self, activation: _Activation) -> None:
+    def _forget(self, activation: Activation) -> None:
         agent_id = activation.agent_id
         self._activations.pop((agent_id.type, agent_id.key), None)
         there = self._by_partition.get((agent_id.type, activation.partition))
@@ -414,20 +294,20 @@ class TurnRunner:
             if not there:
                 del self._by_partition[agent_id.type, activation.partition]
 
-    def _start(self, work: Any, name: str) -> None:  # noqa: ANN401 (a coroutine)
+    def _start(self, work: Any, name: str) -> None:
         if self._tasks is None:
             work.close()
         else:
             self._tasks.create_task(work, name=name)
 
-    def _serve(self, activation: _Activation) -> None:
+    def _serve(self, activation: Activation) -> None:
         self._busy.add(activation)
         self._idle.clear()
         if self._tasks is not None:
             activation.is_served = True
             self._tasks.create_task(self._work(activation), name=f"agent {activation.agent_id}")
 
-    async def _work(self, activation: _Activation) -> None:
+    async def _work(self, activation: Activation) -> None:
         """Run what is in the mailbox until it is empty, or a turn that was let in between goes on."""
         mailbox = activation.mailbox
         try:
@@ -441,7 +321,7 @@ class TurnRunner:
         self._check(activation)
 
     async def _run_event(
-        self, activation: _Activation, delivery: Delivery, incoming: _Incoming
+        self, activation: Activation, delivery: Delivery, incoming: Incoming
     ) -> None:
         turn = self._begin(activation, delivery.turn, delivery)
         try:
@@ -464,13 +344,21 @@ class TurnRunner:
             turn.outcome = Rejected("bad_payload", clipped(str(error)))
         except CantHandleException as error:
             turn.outcome = Rejected("unhandled", clipped(str(error)))
-        except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
-            log.warning("handler failed", agent_type=activation.agent_id.type, exc_info=error.__cause__ or error)
-            text = str(error) if isinstance(error, RemoteAgentError) else f"{type(error).__name__}: {error}"
+        except Exception as error:
+            log.warning(
+                "handler failed",
+                agent_type=activation.agent_id.type,
+                exc_info=error.__cause__ or error,
+            )
+            text = (
+                str(error)
+                if isinstance(error, RemoteAgentError)
+                else f"{type(error).__name__}: {error}"
+            )
             turn.outcome = Rejected("handler_error", clipped(text))
         self._end(turn)
 
-    async def _run_call(self, activation: _Activation, call: Call) -> None:
+    async def _run_call(self, activation: Activation, call: Call) -> None:
         self._waiting_calls.pop(call.id, None)
         turn = self._begin(activation, call.id, None)
         sender = AgentId(*call.sender) if call.sender else None
@@ -501,7 +389,7 @@ class TurnRunner:
         if not activation.is_served and not activation.mailbox.is_idle and not activation.turns:
             self._serve(activation)
 
-    async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:  # noqa: ANN401 (any message)
+    async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
         activation = turn.activation
         token = CURRENT_TURN.set(turn)
         try:
@@ -517,8 +405,8 @@ class TurnRunner:
         finally:
             CURRENT_TURN.reset(token)
 
-    def _begin(self, activation: _Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
-        turn = Turn(self, activation, turn_id, delivery)
+    def _begin(self, activation: Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
+        turn = Turn(activation, turn_id, delivery, self.tell)
         turn.task = asyncio.current_task()
         activation.turns[turn_id] = turn
         self._turns[turn_id] = turn
@@ -552,7 +440,7 @@ class TurnRunner:
         if not turn.unconfirmed:
             self.tell(turn)
 
-    def _check(self, activation: _Activation) -> None:
+    def _check(self, activation: Activation) -> None:
         """An activation may have become idle: see who waits for that."""
         if not activation.is_idle:
             return
@@ -586,7 +474,7 @@ class TurnRunner:
         except Exception:
             log.exception("agent did not close", agent_type=agent_id.type)
 
-    async def _instantiate(self, activation: _Activation) -> Agent:
+    async def _instantiate(self, activation: Activation) -> Agent:
         """The instance, made when there is none: once, however many ask while it is being made."""
         while activation.making is not None:
             await asyncio.wait([activation.making])
@@ -624,7 +512,7 @@ class TurnRunner:
             envelope.data, envelope.type_name, envelope.content_type
         )
 
-    def _encode(self, result: Any) -> bytes:  # noqa: ANN401 (any message)
+    def _encode(self, result: Any) -> bytes:
         if result is None:
             return self._codec.encode_payload(Envelope("", JSON_DATA_CONTENT_TYPE, b"null", ""))
         payload = self._codec.encode_payload(Envelope(*self._serializers.serialize(result), ""))

@@ -48,14 +48,13 @@ class Host:
         limits: BrokerLimits | None = None,
         extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
-        """
-        Args:
-            address: Where to serve workers, as ``host:port``; port 0 takes a free one.
-            port: Takes the place of the address's port.
-            operators_address: Where to serve tools; None is the next port up, or a free one for port 0.
-            engine: Where events are kept; None keeps them in memory.
-            limits: The bounds to keep; None for the defaults.
-            extra_grpc_config: Options for the gRPC server, after Callboard's own.
+        """Args:
+        address: Where to serve workers, as ``host:port``; port 0 takes a free one.
+        port: Takes the place of the address's port.
+        operators_address: Where to serve tools; None is the next port up, or a free one for port 0.
+        engine: Where events are kept; None keeps them in memory.
+        limits: The bounds to keep; None for the defaults.
+        extra_grpc_config: Options for the gRPC server, after Callboard's own.
         """
         machine, _, own_port = address.rpartition(":")
         if not machine or not own_port.isdecimal():
@@ -120,7 +119,9 @@ class Host:
             await asyncio.shield(self._main)
 
     async def stop_when_signal(
-        self, grace: float = STOP_GRACE_S, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
+        self,
+        grace: float = STOP_GRACE_S,
+        signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
     ) -> None:
         """Serve until one of ``signals`` comes, then `stop`."""
         loop = asyncio.get_running_loop()
@@ -152,7 +153,9 @@ class Host:
                 self._started_at = monotonic()
                 if self._engine.is_volatile:
                     log.warning("events are kept in memory and lost with this process")
-                log.info("serving", address=self.address, operators=self.operators_address, epoch=epoch)
+                log.info(
+                    "serving", address=self.address, operators=self.operators_address, epoch=epoch
+                )
                 serving.set_result(None)
                 await self._stop_asked.wait()
                 await health.enter_graceful_shutdown()
@@ -166,7 +169,9 @@ class Host:
             await asyncio.gather(*(each.stop(None) for each in self._servers))
             await self._engine.close()
 
-    async def _serve(self, switchboard: Switchboard) -> tuple[grpc.aio.Server, health_aio.HealthServicer]:
+    async def _serve(
+        self, switchboard: Switchboard
+    ) -> tuple[grpc.aio.Server, health_aio.HealthServicer]:
         options = [*server_options(self._limits.max_event_bytes), *self._extra_grpc_config]
         server = grpc.aio.server(options=options)
         self._servers.append(server)
@@ -183,7 +188,9 @@ class Host:
 
         service, _, method = CONNECT[1:].partition("/")
         handler = grpc.stream_stream_rpc_method_handler(connect)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {method: handler}),)
+        )
         health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         self._port = _bind(server, f"{self._machine}:{self._port}")

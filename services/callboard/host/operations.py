@@ -45,7 +45,9 @@ class Operations:
             engine=self._host.engine.name,
             uptime_s=self._host.uptime_s,
             address=self._host.address,
-            types=[self._type(state) for state in sorted(broker.types, key=lambda state: state.name)],
+            types=[
+                self._type(state) for state in sorted(broker.types, key=lambda state: state.name)
+            ],
             sessions=[self._session(session) for session in broker.sessions.values()],
             counters=pb.Counters(
                 published=counters.published,

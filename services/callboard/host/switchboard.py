@@ -53,7 +53,9 @@ class Switchboard:
             if other.client_id == hello.client_id:
                 log.warning("session taken over", session=other.id, client_id=hello.client_id)
                 self.leave(other)
-                other_stream.end(Unavailable(f"another worker named {hello.client_id!r} has connected"))
+                other_stream.end(
+                    Unavailable(f"another worker named {hello.client_id!r} has connected")
+                )
         session = Session(f"session-{next(self._session_numbers)}", hello.client_id, hello.agent)
         self._streams[session] = stream
         self.broker.join(session)
@@ -67,7 +69,9 @@ class Switchboard:
             partitions=limits.partitions,
             operators_port=self.operators_port,
         )
-        log.info("session began", session=session.id, client_id=session.client_id, agent=session.agent)
+        log.info(
+            "session began", session=session.id, client_id=session.client_id, agent=session.agent
+        )
         return session, pb.ConnectResponse(welcome=welcome)
 
     def start_reader(self, reader: Coroutine[Any, Any, None], session: Session) -> None:
@@ -148,5 +152,3 @@ class Switchboard:
         self._timer = None
         self.broker.tick(self._loop.time())
         self._act()
-
-

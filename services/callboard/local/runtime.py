@@ -13,9 +13,10 @@ from typing import Self
 
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
 from callboard.agent.intervention import InterventionHandler
+from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import DeadLetter
-from callboard.core.errors import CallboardError, NotAllowedNow, error_of
+from callboard.core.errors import NotAllowedNow
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
@@ -47,11 +48,10 @@ class LocalRuntime(BaseRuntime):
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
         limits: BrokerLimits | None = None,
     ) -> None:
-        """
-        Args:
-            intervention_handlers: See messages before they are taken, in this order.
-            call_timeout_s: How long a call may take that names no time.
-            limits: The bounds of the broker; None for a host's defaults.
+        """Args:
+        intervention_handlers: See messages before they are taken, in this order.
+        call_timeout_s: How long a call may take that names no time.
+        limits: The bounds of the broker; None for a host's defaults.
         """
         super().__init__(
             CloudEventCodec(),
@@ -63,9 +63,7 @@ class LocalRuntime(BaseRuntime):
         self._session = Session("local", "local")
         self._broker.join(self._session)
         self._bind(self._broker.limits.max_event_bytes, self._broker.limits.partitions)
-        self._unconfirmed: dict[int, Callable[[CallboardError | None], None]] = {}
-        self._confirmed = 0
-        self._last_publish = 0
+        self._publishes = UnconfirmedPublishes()
         self._last_settlement = 0
         self._running: asyncio.Task[None] | None = None
         self._pump_is_due = False
@@ -144,10 +142,8 @@ class LocalRuntime(BaseRuntime):
         self._schedule_pump()
         return registered.errors
 
-    def _send_publish(self, event: Event, done: Callable[[CallboardError | None], None]) -> None:
-        self._last_publish += 1
-        self._unconfirmed[self._last_publish] = done
-        self._broker.publish(self._session, [Publish(self._last_publish, event)])
+    def _send_publish(self, event: Event, done: Done) -> None:
+        self._broker.publish(self._session, [Publish(self._publishes.add(done), event)])
         self._schedule_pump()
 
     def _send_call(self, call: Call) -> None:
@@ -206,18 +202,13 @@ class LocalRuntime(BaseRuntime):
         self._changed.set()
 
     def _take(self, frame: HostFrame) -> None:
-        refused = {refusal.number: refusal for refusal in frame.publishes_refused}
-        for number in range(self._confirmed + 1, frame.published_through + 1):
-            refusal = refused.get(number)
-            done = self._unconfirmed.pop(number)
-            done(None if refusal is None else error_of(refusal.code, refusal.reason))
-            self._confirmed = number
+        self._publishes.confirm(frame)
         for event, targets in frame.deliveries:
             self._runner.deliver(event, targets)
         for call in frame.calls:
             self._runner.call(call)
         for reply in frame.replies:
-            self._take_reply(reply)
+            self._calls.take(reply)
         for call_id in frame.cancels:
             self._runner.cancel(call_id)
 

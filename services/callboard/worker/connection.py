@@ -62,7 +62,9 @@ class Connection:
     open; `run` cancels the call itself, which ends the read.
     """
 
-    def __init__(self, address: str, channel: grpc.aio.Channel, call: Any, welcome: Welcome) -> None:  # noqa: ANN401 (grpcio has no public type for it)
+    def __init__(
+        self, address: str, channel: grpc.aio.Channel, call: Any, welcome: Welcome
+    ) -> None:
         self.address = address
         self.welcome = welcome
         self._channel = channel
@@ -90,7 +92,9 @@ class Connection:
         give_up_at = loop.time() + timeout_s
         pause_s = FIRST_PAUSE_S
         while True:
-            channel = grpc.aio.insecure_channel(address, options=[*channel_options(), *extra_options])
+            channel = grpc.aio.insecure_channel(
+                address, options=[*channel_options(), *extra_options]
+            )
             try:
                 async with asyncio.timeout_at(give_up_at):
                     await channel.channel_ready()
@@ -110,7 +114,9 @@ class Connection:
                 raise
 
     @classmethod
-    async def _greet(cls, address: str, channel: grpc.aio.Channel, identity: Identity) -> Connection:
+    async def _greet(
+        cls, address: str, channel: grpc.aio.Channel, identity: Identity
+    ) -> Connection:
         call = channel.stream_stream(CONNECT)()
         hello = pb.Hello(
             version_min=PROTOCOL_VERSION,
@@ -175,7 +181,9 @@ class Connection:
             while (data := await call.read()) is not grpc.aio.EOF:
                 take(decode_host_frame(parse_host_frame(data)))
         except grpc.aio.AioRpcError:
-            log.debug("stream ended", address=self.address)  # why is in the call's status: see `run`
+            log.debug(
+                "stream ended", address=self.address
+            )  # why is in the call's status: see `run`
 
     async def _write(self) -> None:
         call, outbox = self._call, self.outbox
@@ -191,15 +199,19 @@ class Connection:
                     self._wake.clear()
                     await self._wake.wait()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            log.debug("stream ended", address=self.address)  # InvalidStateError: it was over before the write
+            log.debug(
+                "stream ended", address=self.address
+            )  # InvalidStateError: it was over before the write
 
 
-async def _ending_of(call: Any, address: str) -> CallboardError:  # noqa: ANN401 (grpcio has no public type for it)
+async def _ending_of(call: Any, address: str) -> CallboardError:
     """The error that a stream ended with."""
     code, details = await call.code(), await call.details()
     if code is grpc.StatusCode.OK:
         return Unavailable(f"the host at {address} ended the stream")
-    error = error_from(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details))
+    error = error_from(
+        grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+    )
     if isinstance(error, Unsupported):
         return NotAllowedNow(f"what serves {address} is not a Callboard host")
     if error.code is Code.UNAVAILABLE:

@@ -115,7 +115,7 @@ def _failed_import(name: str, error: Exception) -> NotLoadable:
     return NotLoadable(f"cannot load {name!r}: {_described(error)}", _own_trace(error))
 
 
-def _setup_of(found: Any, name: str) -> Setup:  # noqa: ANN401 (whatever the attribute is)
+def _setup_of(found: Any, name: str) -> Setup:
     if isinstance(found, type) and callable(getattr(found, "register", None)):
         return _class_setup(found, name)
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(
@@ -134,7 +134,7 @@ def _setup_of(found: Any, name: str) -> Setup:  # noqa: ANN401 (whatever the att
     raise NotLoadable(msg)
 
 
-def _class_setup(agent_class: Any, name: str) -> Setup:  # noqa: ANN401 (what has `register` is only known by having it)
+def _class_setup(agent_class: Any, name: str) -> Setup:
     arguments: dict[str, Any] = {}
     missing = _unfilled(agent_class)
     if missing is not None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Context
 from importlib.metadata import version
@@ -17,7 +17,8 @@ import structlog
 
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
 from callboard.agent.intervention import InterventionHandler
-from callboard.core.errors import CallboardError, NotAllowedNow, ProtocolViolation, Unavailable, cause_of, error_of
+from callboard.agent.publishes import Done, UnconfirmedPublishes
+from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, cause_of
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
@@ -59,24 +60,27 @@ class WorkerRuntime(BaseRuntime):
         intervention_handlers: Sequence[InterventionHandler] = (),
         extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
-        """
-        Args:
-            host_address: The host, as ``host:port``; ``http://`` before it is taken off.
-            client_id: Names this worker over restarts of its process: agents come back to where they were.
-                None makes a name of its own for this process.
-            connect_timeout_s: How long to look for a host.
-            drain_timeout_s: How long `stop` lets turns go on before it cancels them.
-            call_timeout_s: How long a call may take that names no time.
-            intervention_handlers: See messages before they leave, in this order.
-            extra_grpc_config: Options for the gRPC channel, after Callboard's own.
+        """Args:
+        host_address: The host, as ``host:port``; ``http://`` before it is taken off.
+        client_id: Names this worker over restarts of its process: agents come back to where they were.
+            None makes a name of its own for this process.
+        connect_timeout_s: How long to look for a host.
+        drain_timeout_s: How long `stop` lets turns go on before it cancels them.
+        call_timeout_s: How long a call may take that names no time.
+        intervention_handlers: See messages before they leave, in this order.
+        extra_grpc_config: Options for the gRPC channel, after Callboard's own.
         """
         super().__init__(
-            CloudEventCodec(), intervention_handlers=intervention_handlers, call_timeout_s=call_timeout_s
+            CloudEventCodec(),
+            intervention_handlers=intervention_handlers,
+            call_timeout_s=call_timeout_s,
         )
         self._address = host_address.removeprefix("http://").rstrip("/")
         incarnation = uuid4().hex
         own_name = f"{socket.gethostname()}-{os.getpid()}-{incarnation[:6]}"
-        self._identity = Identity(client_id or own_name, incarnation, f"callboard-python/{version('callboard')}")
+        self._identity = Identity(
+            client_id or own_name, incarnation, f"callboard-python/{version('callboard')}"
+        )
         self._connect_timeout_s = connect_timeout_s
         self._drain_timeout_s = drain_timeout_s
         self._extra_grpc_config = tuple(extra_grpc_config)
@@ -87,8 +91,7 @@ class WorkerRuntime(BaseRuntime):
         self._drained = asyncio.Event()
         self._all_confirmed = asyncio.Event()
         self._all_confirmed.set()
-        self._unconfirmed: dict[int, Callable[[CallboardError | None], None]] = {}
-        self._last_publish = 0
+        self._publishes = UnconfirmedPublishes()
         self._last_settlement = 0
         self._registrations: dict[int, asyncio.Future[Sequence[RegistrationError]]] = {}
 
@@ -112,8 +115,8 @@ class WorkerRuntime(BaseRuntime):
         if self._main.done():
             connected.cancel()
             await self._main
-        if self._types or self._subscriptions:
-            await self._declare(self._registration())
+        if not self._declarations.is_empty:
+            await self._declare(self._declarations.registration())
 
     async def stop(self) -> None:
         """Leave: finish the turns that run, give back what waits, end the session. Idempotent.
@@ -174,8 +177,7 @@ class WorkerRuntime(BaseRuntime):
             timeout_s=self._connect_timeout_s,
             extra_options=self._extra_grpc_config,
         )
-        self._max_event_bytes = connection.welcome.max_event_bytes
-        self._runner.partitions = connection.welcome.partitions
+        self._bind(connection.welcome.max_event_bytes, connection.welcome.partitions)
         self._connection = connection
         connected.set_result(None)
         try:
@@ -187,7 +189,11 @@ class WorkerRuntime(BaseRuntime):
                 leaving.cancel()
         except ExceptionGroup as group:
             cause = cause_of(group)
-            self._failure = cause if isinstance(cause, CallboardError) else CallboardError(f"the runtime broke: {cause!r}")
+            self._failure = (
+                cause
+                if isinstance(cause, CallboardError)
+                else CallboardError(f"the runtime broke: {cause!r}")
+            )
             raise cause from group
         finally:
             self._end_all(self._failure or Unavailable("the runtime has stopped"))
@@ -210,14 +216,12 @@ class WorkerRuntime(BaseRuntime):
         """Give everybody who waits for the host an ending."""
         self._failure = error
         self._connection = None
-        unconfirmed, self._unconfirmed = self._unconfirmed, {}
-        for done in unconfirmed.values():
-            done(error)
+        self._publishes.fail(error)
         registrations, self._registrations = self._registrations, {}
         for future in registrations.values():
             if not future.done():
                 future.set_exception(error)
-        self._fail_calls(error)
+        self._calls.fail(error)
 
     # How things travel: by frames.
 
@@ -225,21 +229,21 @@ class WorkerRuntime(BaseRuntime):
         if self._main is None:
             return ()  # all is declared at the start
         connection = self._require_connection()
-        future: asyncio.Future[Sequence[RegistrationError]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Sequence[RegistrationError]] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._registrations[registration.revision] = future
         connection.outbox.register = registration
         connection.wake()
         return await future
 
-    def _send_publish(self, event: Event, done: Callable[[CallboardError | None], None]) -> None:
+    def _send_publish(self, event: Event, done: Done) -> None:
         connection = self._connection
         if connection is None:
             done(self._failure or _not_started())
             return
-        self._last_publish += 1
-        self._unconfirmed[self._last_publish] = done
         self._all_confirmed.clear()
-        connection.outbox.publishes.append(Publish(self._last_publish, event))
+        connection.outbox.publishes.append(Publish(self._publishes.add(done), event))
         connection.wake()
 
     def _send_call(self, call: Call) -> None:
@@ -258,7 +262,9 @@ class WorkerRuntime(BaseRuntime):
             return  # the host is lost, and hands it out again
         self._last_settlement += 1
         self._connection.outbox.settlements.append(
-            Settlement(self._last_settlement, delivery.position, delivery.attempt, delivery.grant, outcome)
+            Settlement(
+                self._last_settlement, delivery.position, delivery.attempt, delivery.grant, outcome
+            )
         )
         self._connection.wake()
 
@@ -290,7 +296,7 @@ class WorkerRuntime(BaseRuntime):
         for call in frame.calls:
             self._runner.call(call)
         for reply in frame.replies:
-            self._take_reply(reply)
+            self._calls.take(reply)
         for call_id in frame.cancels:
             self._runner.cancel(call_id)
         for surrender in frame.surrenders:
@@ -300,18 +306,9 @@ class WorkerRuntime(BaseRuntime):
 
     def _confirm(self, frame: HostFrame) -> None:
         connection = self._require_connection()
-        if frame.published_through > self._last_publish:
-            msg = f"the host confirms publish {frame.published_through}, the last one sent is {self._last_publish}"
-            raise ProtocolViolation(msg)
-        refused = {refusal.number: refusal for refusal in frame.publishes_refused}
-        through = range(connection.outbox.confirmed + 1, frame.published_through + 1)
-        for number in (*through, *frame.published_beyond):
-            done = self._unconfirmed.pop(number, None)
-            if done is not None:  # those beyond were answered before the line reached them
-                refusal = refused.get(number)
-                done(None if refusal is None else error_of(refusal.code, refusal.reason))
-        connection.outbox.confirmed = max(connection.outbox.confirmed, frame.published_through)
-        if not self._unconfirmed:
+        self._publishes.confirm(frame)
+        connection.outbox.confirmed = self._publishes.confirmed
+        if self._publishes.is_empty:
             self._all_confirmed.set()
         if connection.outbox.publishes:
             connection.wake()

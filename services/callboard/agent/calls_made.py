@@ -1,0 +1,79 @@
+"""The calls that this process waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from callboard.agent.cancellation import CancellationToken
+from callboard.core.errors import CallboardError, DeadlineExceeded
+from callboard.core.frames import Call, Reply
+
+HOST_GRACE_S = 5.0
+"""How long after its deadline a call is given up here, should the host that keeps it be stuck."""
+
+
+class CallsMade:
+    """Pairs each call made here with its one ending.
+
+    ``send`` and ``cancel`` carry a call, and the wish to end it, to the host.
+    """
+
+    def __init__(self, send: Callable[[Call], None], cancel: Callable[[int], None]) -> None:
+        self._send = send
+        self._cancel = cancel
+        self._open: dict[int, asyncio.Future[Reply]] = {}
+        self._last_id = 0
+
+    def next_id(self) -> int:
+        """An id for the next call."""
+        self._last_id += 1
+        return self._last_id
+
+    async def reply_to(self, call: Call, token: CancellationToken) -> Reply:
+        """Send ``call`` and wait for its reply.
+
+        Raises:
+            asyncio.CancelledError: The token, or the task that waits, was cancelled; the handler is told.
+            DeadlineExceeded: The host did not even say that the call was too late.
+            CallboardError: The host was lost.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        self._open[call.id] = future
+        too_late = DeadlineExceeded(f"no reply from {call.target[0]}/{call.target[1]} in time")
+        guard = loop.call_later(call.remaining_s + HOST_GRACE_S, resolve, future, too_late)
+        token.link_future(future)
+        try:
+            if not future.done():
+                self._send(call)
+            return await future
+        except (asyncio.CancelledError, DeadlineExceeded):
+            self._cancel(call.id)
+            raise
+        finally:
+            guard.cancel()
+            token.remove_callback(future.cancel)
+            del self._open[call.id]
+
+    def take(self, reply: Reply) -> None:
+        """The host has answered; an answer that nobody waits for is passed over."""
+        future = self._open.get(reply.call_id)
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def fail(self, error: CallboardError) -> None:
+        """Nobody will answer what is open."""
+        for future in self._open.values():
+            resolve(future, error)
+
+
+def resolve(future: asyncio.Future[Any], error: CallboardError | None) -> None:
+    """End ``future``, with None or with ``error``, unless it has ended."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,58 @@
+"""The publishes that a host has not answered yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from callboard.core.errors import CallboardError, ProtocolViolation, error_of
+from callboard.core.frames import HostFrame
+
+Done: TypeAlias = Callable[[CallboardError | None], None]
+"""Called once: with None when the host has the event, else with why not."""
+
+
+class UnconfirmedPublishes:
+    """Numbers publishes from 1 and tells each its one ending.
+
+    Attributes:
+        last: The highest number given.
+        confirmed: All up to this number are answered.
+    """
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.confirmed = 0
+        self._waiting: dict[int, Done] = {}
+
+    def add(self, done: Done) -> int:
+        """The number of the next publish; ``done`` hears how it ends."""
+        self.last += 1
+        self._waiting[self.last] = done
+        return self.last
+
+    def confirm(self, frame: HostFrame) -> None:
+        """Tell those that ``frame`` answers. Raises `ProtocolViolation` for a number never given."""
+        highest = max(frame.published_through, *frame.published_beyond, 0)
+        if highest > self.last:
+            msg = f"the host confirms publish {highest}, the last one sent is {self.last}"
+            raise ProtocolViolation(msg)
+        refused = {refusal.number: refusal for refusal in frame.publishes_refused}
+        through = range(self.confirmed + 1, frame.published_through + 1)
+        self.confirmed = max(self.confirmed, frame.published_through)
+        for number in (*through, *frame.published_beyond):
+            done = self._waiting.pop(number, None)
+            if done is not None:  # one beyond is answered before the line reaches it
+                refusal = refused.get(number)
+                done(None if refusal is None else error_of(refusal.code, refusal.reason))
+
+    def fail(self, error: CallboardError) -> None:
+        """Nobody will answer what is open."""
+        waiting, self._waiting = self._waiting, {}
+        for done in waiting.values():
+            done(error)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all are answered."""
+        return not self._waiting
