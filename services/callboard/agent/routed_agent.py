@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from callboard.agent.annotations import AnyType
 from callboard.agent.base_agent import BaseAgent, Handled, serializers_of
@@ -15,6 +15,7 @@ from callboard.agent.serialization import UnknownPayload
 __all__ = ["RoutedAgent", "event", "message_handler", "rpc"]
 
 _Handlers: TypeAlias = list[MessageHandler[Any, Any, Any]]
+_Routes: TypeAlias = dict[type, _Handlers]
 
 
 def _is_handler(attribute: object) -> bool:
@@ -32,8 +33,11 @@ class RoutedAgent(BaseAgent):
         InvalidHandler: From the class statement, if a method can never be a handler.
     """
 
+    _routes_found: ClassVar[_Routes | None] = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._routes_found = None
         for name, attribute in vars(cls).items():
             if not callable(attribute) or _is_handler(attribute):
                 continue
@@ -49,7 +53,7 @@ class RoutedAgent(BaseAgent):
 
     async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
         """Hand a message to its handler. Not to be overridden: add handlers."""
-        routes = self._routes()
+        routes = self._routes_found or self._routes()
         for handler in routes.get(type(message), ()):
             if handler.router(message, ctx):
                 return handler.checked(await handler.method(self, message, ctx))
@@ -87,16 +91,15 @@ class RoutedAgent(BaseAgent):
         return [each for each in found if isinstance(each, MessageHandler)]
 
     @classmethod
-    def _routes(cls) -> dict[type, _Handlers]:
+    def _routes(cls) -> _Routes:
         """The handlers of each message class; found once for each agent class."""
-        routes: dict[type, _Handlers] | None = cls.__dict__.get("_routes_of_class")
-        if routes is None:
-            routes = {}
+        if cls._routes_found is None:
+            routes: _Routes = {}
             for handler in cls._discover_handlers():
                 for target in handler.target_types:
                     routes.setdefault(target, []).append(handler)
-            cls._routes_of_class = routes  # type: ignore[attr-defined]  # its own, never inherited
-        return routes
+            cls._routes_found = routes
+        return cls._routes_found
 
     @classmethod
     def _handles_types(cls) -> list[Handled]:
