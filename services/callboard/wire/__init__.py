@@ -1,0 +1,1 @@
+"""The protocol's encoding: protobuf to core values and back, statuses, addresses."""

@@ -25,7 +25,18 @@ class CloudEventCodec:
     """The one codec: CloudEvents in their protobuf format, and ``Payload`` messages."""
 
     def encode_event(self, envelope: Envelope) -> bytes:
-        """An encoded CloudEvent on ``envelope.topic``: JSON in ``binary_data``, a protobuf message as an Any in ``proto_data``."""
+        """An encoded CloudEvent on ``envelope.topic``.
+
+        JSON travels in ``binary_data``, a protobuf message as an Any in ``proto_data``. Raises
+        `InvalidMessage` for text that cannot be written as UTF-8.
+        """
+        try:
+            return self._event_of(envelope).SerializeToString()
+        except UnicodeEncodeError as error:
+            msg = f"message {envelope.message_id!r} cannot be written: {error}"
+            raise InvalidMessage(msg) from error
+
+    def _event_of(self, envelope: Envelope) -> CloudEvent:
         topic_type, topic_source = envelope.topic or ("", "")
         event = CloudEvent(
             id=envelope.message_id, source=topic_source, spec_version=SPEC_VERSION, type=topic_type
@@ -41,7 +52,7 @@ class CloudEventCodec:
             event.proto_data.value = envelope.data
         else:
             event.binary_data = envelope.data
-        return event.SerializeToString()
+        return event
 
     def decode_event(self, content: bytes) -> Envelope:
         """What is in an encoded CloudEvent."""
@@ -52,7 +63,9 @@ class CloudEventCodec:
             raise InvalidMessage(msg) from error
         attributes = event.attributes
         # The membership tests matter: reading a missing key of a protobuf map adds it.
-        content_type = attributes[DATA_CONTENT_TYPE].ce_string if DATA_CONTENT_TYPE in attributes else ""
+        content_type = (
+            attributes[DATA_CONTENT_TYPE].ce_string if DATA_CONTENT_TYPE in attributes else ""
+        )
         type_name = attributes[DATA_SCHEMA].ce_string if DATA_SCHEMA in attributes else ""
         sender = None
         if SENDER_TYPE in attributes and SENDER_KEY in attributes:

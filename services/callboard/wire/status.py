@@ -16,7 +16,10 @@ CONNECT = "/callboard.v1.AgentHost/Connect"
 OPERATIONS = "callboard.v1.Operations"
 
 KEEPALIVE_S = 20.0
-"""After how long a silent connection is probed; well below what load balancers cut (350 s and more)."""
+"""After how long a silent connection is probed.
+
+Well below what load balancers cut (350 s and more).
+"""
 
 KEEPALIVE_TIMEOUT_S = 10.0
 """How long a probe may go unanswered before the connection counts as lost."""
@@ -37,14 +40,23 @@ def error_from(error: AioRpcError) -> CallboardError:
 
 
 def max_message_bytes(max_event_bytes: int) -> int:
-    """gRPC's bound for a frame: the largest event, or a full frame, and what stands around them."""
+    """The bound in gRPC for a frame.
+
+    The largest event, or a full frame, and what stands around them.
+    """
     return max_event_bytes + 2 * MAX_FRAME_BYTES
 
 
 def server_options(max_event_bytes: int) -> list[tuple[str, int]]:
-    """Options of a host's server. Names and defaults: gRPC's ``grpc_types.h`` and ``keepalive.md``."""
+    """Options of a host's server.
+
+    Names and defaults: gRPC's ``grpc_types.h`` and ``keepalive.md``.
+    """
     return [
-        ("grpc.so_reuseport", 0),  # otherwise a second host binds the port and takes half the workers
+        (
+            "grpc.so_reuseport",
+            0,
+        ),  # otherwise a second host binds the port and takes half the workers
         ("grpc.max_receive_message_length", max_message_bytes(max_event_bytes)),
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", int(KEEPALIVE_S * 1000)),
@@ -68,5 +80,8 @@ def channel_options() -> list[tuple[str, int]]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.enable_retries", 0),  # a stream that carries a session must not be replayed
-        ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new attempt, not another's backoff
+        (
+            "grpc.use_local_subchannel_pool",
+            1,
+        ),  # a new channel is a new attempt, not another's backoff
     ]
