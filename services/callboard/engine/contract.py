@@ -11,8 +11,8 @@ from callboard.core.commit import Commit, DeadLetter
 class Engine(Protocol):
     """Keeps events until they are settled.
 
-    One host uses an engine at a time. `commit` is never called while another is under way, so commits are
-    kept in the order in which they are given.
+    One host uses an engine at a time. `commit` is never called while another is under way, so
+    commits are kept in the order in which they are given.
     """
 
     @property
@@ -33,8 +33,8 @@ class Engine(Protocol):
         """Keep all of ``commit`` as one step: all of it or, on an error, nothing.
 
         Returns:
-            One position for each target of each append, in order; rising, never reused. When this returns,
-            the events are kept as the engine promises.
+            One position for each target of each append, in order; rising, never reused. When this
+            returns, the events are kept as the engine promises.
         """
         ...
 

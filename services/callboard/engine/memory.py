@@ -9,7 +9,10 @@ from time import time_ns
 from callboard.core.commit import Commit, DeadLetter
 
 MAX_DEAD_LETTERS = 10_000
-"""Dead letters kept; beyond it the oldest are forgotten, for memory has no other bound."""
+"""Dead letters kept; with more the oldest are forgotten."""
+
+MAX_DEAD_LETTER_BYTES = 64 << 20
+"""What the events of the dead letters hold, together; with more the oldest are forgotten."""
 
 
 class MemoryEngine:
@@ -19,12 +22,18 @@ class MemoryEngine:
     is_volatile = True
 
     def __init__(self) -> None:
+        self._epoch = 0
         self._last_position = 0
-        self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
+        self._dead: deque[DeadLetter] = deque()
+        self._dead_bytes = 0
 
     async def open(self) -> int:
-        """An epoch above that of hosts before, as far as the clock rises: nothing else outlives the process."""
-        return time_ns() // 1_000_000
+        """An epoch above those before it.
+
+        Milliseconds of the clock: nothing but that outlives the process.
+        """
+        self._epoch = max(time_ns() // 1_000_000, self._epoch + 1)
+        return self._epoch
 
     async def commit(self, commit: Commit) -> Sequence[int]:
         """Number the targets; never fails and never waits."""
@@ -34,12 +43,20 @@ class MemoryEngine:
         """`commit` for callers outside any event loop, such as `LocalRuntime`."""
         first = self._last_position + 1
         self._last_position += sum(len(append.targets) for append in commit.appends)
-        self._dead.extend(commit.dead)
+        for letter in commit.dead:
+            self._dead.append(letter)
+            self._dead_bytes += _size_of(letter)
+        while len(self._dead) > MAX_DEAD_LETTERS or self._dead_bytes > MAX_DEAD_LETTER_BYTES:
+            self._dead_bytes -= _size_of(self._dead.popleft())
         return range(first, self._last_position + 1)
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
-        """The newest `MAX_DEAD_LETTERS`, oldest first."""
+        """The newest, oldest first; see `MAX_DEAD_LETTERS` and `MAX_DEAD_LETTER_BYTES`."""
         return list(self._dead)
 
     async def close(self) -> None:
         """Nothing to let go."""
+
+
+def _size_of(letter: DeadLetter) -> int:
+    return len(letter.delivery.event.content) + len(letter.detail)
