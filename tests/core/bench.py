@@ -1,3 +1,4 @@
+# ruff: noqa: T201 (it talks to whoever runs it)
 """How fast the bare broker is, without I/O: ``python tests/core/bench.py``.
 
 Each figure is the best of several runs, in the unit that its line names.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from sim.stage import PARTITIONS, Actor, Stage
 
 from callboard.core.broker import BrokerLimits
 from callboard.core.errors import Code
-from callboard.core.event import Address
+from callboard.core.event import Address, TurnId
 from callboard.core.frames import CallFailure, TypeEntry
 from callboard.core.partition import partition_of
+from sim.stage import PARTITIONS, Actor, Stage
 
 AGENT = ("a", "x")
 
@@ -110,7 +110,7 @@ def test_an_invalid_address_never_reaches_a_worker(target: Address, sender: Addr
 
 
 def test_a_call_ends_by_its_deadline() -> None:
-    """The caller gets DEADLINE_EXCEEDED, the callee is told to stop, a late reply counts nothing."""
+    """The caller gets DEADLINE_EXCEEDED, the callee is told, a late reply counts nothing."""
     stage = Stage()
     caller, callee = stage.worker("p"), stage.worker("w", "a")
     caller.call(AGENT, seconds=5)
@@ -326,11 +326,12 @@ def test_a_chain_has_an_end() -> None:
     stage = Stage()
     worker = stage.worker("w", "a")
     parent: int | None = None
+    chain: tuple[TurnId, ...] = ()
     for number in range(33):
         worker.call(("a", f"k{number}"), parent=parent)
         (call,) = worker.calls()
-        parent = call.id
-    assert len(call.chain) == 32
+        parent, chain = call.id, call.chain
+    assert len(chain) == 32
 
     worker.call(("a", "one too many"), parent=parent)
 
@@ -338,7 +339,10 @@ def test_a_chain_has_an_end() -> None:
 
 
 def test_a_call_in_a_chain_reaches_an_agent_that_is_asked_to_move() -> None:
-    """The agent may be waiting for it before it can let go; a stranger's call waits for the next holder."""
+    """The agent may be waiting for it before it can let go.
+
+    A stranger's call waits for the next holder.
+    """
     stage = Stage()
     caller, old = stage.worker("p"), stage.worker("old", "a")
     old.heard()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sim.stage import Stage, subscribed, told
-
 from callboard.core.broker import BrokerLimits
 from callboard.core.deliveries import RECORD_BYTES
 from callboard.core.errors import Code
 from callboard.core.frames import Rejected, Released, TypeEntry
+from sim.stage import Stage, subscribed, told
 
 
 def test_an_event_goes_to_the_subscribed_agents_keyed_by_its_source() -> None:
@@ -214,7 +213,10 @@ def test_a_lost_worker_s_deliveries_are_handed_out_again_in_order() -> None:
 
 
 def test_losing_a_worker_hands_nothing_out_to_it() -> None:
-    """Room that becomes free while a worker is taken apart is not filled again: attempts would rise."""
+    """Room that becomes free while a worker is taken apart is not filled again.
+
+    Attempts would rise.
+    """
     stage = Stage(BrokerLimits(partitions=8, delivery_window=2))
     publisher = stage.worker("p")
     worker = stage.worker("w", "a")

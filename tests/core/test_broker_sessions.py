@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sim.stage import Actor, Stage, subscribed, told
 
 from callboard.core.broker import BrokerLimits
 from callboard.core.errors import Code
 from callboard.core.event import Grant
 from callboard.core.frames import Partitions, SubscriptionEntry, TypeEntry
+from sim.stage import Actor, Stage, subscribed, told
 
 
 def partitions_of(stage: Stage, actor: Actor, name: str = "a") -> list[int]:
@@ -233,7 +233,7 @@ def test_every_registration_is_answered() -> None:
 
 
 def test_subscriptions_follow_the_registration() -> None:
-    """What is left out is withdrawn, what is new holds, what two sessions say stays while one says it."""
+    """What is left out is withdrawn, what is new holds, what two say stays while one does."""
     stage = Stage()
     first = stage.worker("w1", "a", subscriptions=[subscribed("t", "a"), subscribed("u", "a")])
     second = stage.worker("w2", "a", subscriptions=[subscribed("t", "a")])

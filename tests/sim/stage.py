@@ -1,4 +1,7 @@
-"""A broker to write scenarios with: an engine that keeps at once, and sessions that say things in order."""
+"""A broker to write scenarios with.
+
+An engine that keeps at once, and sessions that say things in order.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Stage:
         *types: str | TypeEntry,
         subscriptions: Iterable[SubscriptionEntry] | None = None,
     ) -> Actor:
-        """A worker that serves ``types``, each subscribed to the topic of its name unless said otherwise."""
+        """A worker that serves ``types``, each subscribed to the topic of its name by default."""
         actor = Actor(self, Session(name, name))
         self.broker.join(actor.session)
         actor.register(*types, subscriptions=subscriptions)

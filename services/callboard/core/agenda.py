@@ -26,7 +26,8 @@ class Agenda:
         self.commit = Commit()
         self.committing_count = 0
         self.counters = Counters()
-        # In the order in which they woke: sets are ordered by address, and runs must replay exactly.
+        # In the order in which they woke: sets are ordered by address, and runs must replay
+        # exactly.
         self._awake: dict[Session, None] = {}
 
     def wake(self, session: Session) -> None:

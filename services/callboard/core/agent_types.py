@@ -1,8 +1,9 @@
-"""The agent types that a broker knows: who serves them, what they subscribe to, what waits for them.
+"""The agent types of a broker: who serves them, what they subscribe to, what waits for them.
 
-A type is durable unless it was registered for its session only: it outlives its workers. While workers
-of the type are live, its subscriptions are the union of what the live sessions declare; when the last
-worker leaves, what it declared stays, so that events published meanwhile wait for the next worker.
+A type is durable unless it was registered for its session only: it outlives its workers. While
+workers of the type are live, its subscriptions are the union of what the live sessions declare;
+when the last worker leaves, what it declared stays, so that events published meanwhile wait for the
+next worker.
 """
 
 from __future__ import annotations

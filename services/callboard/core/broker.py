@@ -1,9 +1,10 @@
 """The host's rules: routing, queues, grants, hand-out, settlement, calls.
 
 Decides and does nothing else. Every method takes what happened and the time, changes the state, and
-leaves what is to be said in the outboxes of the sessions (`take_awake` names those that have something
-to say) and what is to be kept in the next commit (`take_commit`). The shell writes frames, lets the
-engine keep commits and reports back by `committed`, and calls `tick` at `next_deadline`.
+leaves what is to be said in the outboxes of the sessions (`take_awake` names those that have
+something to say) and what is to be kept in the next commit (`take_commit`). The shell writes
+frames, lets the engine keep commits and reports back by `committed`, and calls `tick` at
+`next_deadline`.
 
 The life of an event here::
 
@@ -11,12 +12,13 @@ The life of an event here::
                                 ^                                     |
                                 +------- released, or worker lost ----+
 
-Who owns what: `Deliveries` what waits and what is out, `Exchange` the open calls, `Placer` who holds
-which partition, `AgentTypes` types and subscriptions, `Agenda` what the shell is to do.
+Who owns what: `Deliveries` what waits and what is out, `Exchange` the open calls, `Placer` who
+holds which partition, `AgentTypes` types and subscriptions, `Agenda` what the shell is to do.
 
 Invariants, beside those that the owners name:
 
-* A publish is acknowledged only after the engine has it; acknowledgements of a session are in order.
+* A publish is acknowledged only after the engine has it; acknowledgements of a session are in
+  order.
 * What a session says after `leave` changes nothing.
 """
 
@@ -76,7 +78,7 @@ class Broker:
     # What the shell asks for.
 
     def take_awake(self) -> KeysView[Session]:
-        """The sessions whose outbox got something since the last time, in the order of their waking."""
+        """The sessions whose outbox got something since the last time, in that order."""
         return self._agenda.take_awake()
 
     def take_commit(self) -> Commit | None:
@@ -139,9 +141,10 @@ class Broker:
         self.sessions[session.id] = session
 
     def register(self, session: Session, registration: Registration, now: float) -> None:
-        """``session`` says all that it serves. What is invalid is refused by entry; the rest is in force.
+        """``session`` says all that it serves: what is invalid is refused by entry, the rest holds.
 
-        A type that it leaves out goes to others at once: a worker leaves one out when no turn of it runs.
+        A type that it leaves out goes to others at once: a worker leaves one out when no turn of it
+        runs there.
         """
         old = session.registration
         if not session.is_live or registration.revision <= old.revision:
@@ -171,7 +174,10 @@ class Broker:
         self._placer.tell_drained(session)
 
     def drain(self, session: Session, now: float) -> None:
-        """``session`` wants to leave: it is asked for all it holds, and told when it holds nothing."""
+        """``session`` wants to leave.
+
+        It is asked for all it holds, and told when it holds nothing.
+        """
         if not session.is_live or session.draining:
             return
         session.draining = True
@@ -182,7 +188,10 @@ class Broker:
         self._placer.tell_drained(session)
 
     def leave(self, session: Session, now: float) -> None:
-        """The session is over. What was out there is handed out again; its calls end. Idempotent."""
+        """The session is over.
+
+        What was out there is handed out again; its calls end. Idempotent.
+        """
         if not session.is_live:
             return
         session.is_live = False
@@ -233,7 +242,10 @@ class Broker:
             appends.append(Append(session, number, event, targets))
 
     def committed(self, commit: Commit, positions: Sequence[int], now: float) -> None:
-        """The engine has ``commit``; ``positions`` names one for each target of its appends, in order."""
+        """The engine has ``commit``.
+
+        ``positions`` names one for each target of its appends, in order.
+        """
         agenda, enqueue = self._agenda, self._deliveries.enqueue
         agenda.committing_count -= 1
         given = iter(positions)
@@ -257,7 +269,10 @@ class Broker:
                 agenda.wake(session)
 
     def settle(self, session: Session, settlements: Iterable[Settlement], now: float) -> None:
-        """End deliveries. One that is not the present attempt under the present grant is refused."""
+        """End deliveries.
+
+        One that is not the present attempt under the present grant is refused.
+        """
         if session.is_live:
             self._deliveries.settle(session, settlements, now)
 
@@ -301,8 +316,8 @@ class Broker:
             reason = too_large("event", size, self.limits.max_event_bytes)
         elif queued + bytes_of(event) * targets > limit:
             reason = (
-                f"the host's queues are full: they hold {queued} bytes, the event for {targets} agents "
-                f"is {bytes_of(event) * targets} more, the limit is {limit}"
+                f"the host's queues are full: they hold {queued} bytes, this event for {targets} "
+                f"agents is {bytes_of(event) * targets} more, the limit is {limit}"
             )
         else:
             return None

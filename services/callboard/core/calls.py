@@ -44,8 +44,8 @@ class OpenCall(Generic[W]):
 class OpenCalls(Generic[W]):
     """The table of open calls.
 
-    Reads no clock and performs no I/O: each method takes what happened, updates the table and returns
-    the calls that are to be told about it.
+    Reads no clock and performs no I/O: each method takes what happened, updates the table and
+    returns the calls that are to be told about it.
 
     Attributes:
         payload_bytes: What the open calls carry, together.
@@ -101,7 +101,10 @@ class OpenCalls(Generic[W]):
             self._by_session.setdefault(callee, {})[call.id] = call
 
     def answer(self, call_id: int, callee: W, *, last: bool) -> OpenCall[W] | None:
-        """The call to pass an answer of ``callee`` on to; None for a late, repeated or forged one."""
+        """The call to pass an answer of ``callee`` on to.
+
+        None for a late, repeated or forged one.
+        """
         call = self._by_id.get(call_id)
         if call is None or call.callee is not callee:
             return None
@@ -150,7 +153,10 @@ class OpenCalls(Generic[W]):
         return self._deadlines[0][0] if self._deadlines else None
 
     def end(self, call: OpenCall[W]) -> None:
-        """Forget ``call``. Its deadline stays behind until it is due or outweighs the open calls."""
+        """Forget ``call``.
+
+        Its deadline stays behind until it is due or outweighs the open calls.
+        """
         del self._by_id[call.id]
         del self._by_caller[call.caller, call.caller_id]
         self.payload_bytes -= len(call.payload)
@@ -176,7 +182,7 @@ class OpenCalls(Generic[W]):
 
 
 class WaitingCalls(Generic[W]):
-    """The calls that wait for the partition of their agent to have a holder, by partition and agent."""
+    """The calls that wait until the partition of their agent has a holder, by agent."""
 
     def __init__(self) -> None:
         self._by_partition: dict[int, dict[Address, deque[OpenCall[W]]]] = {}

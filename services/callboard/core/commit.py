@@ -15,7 +15,8 @@ class Append:
     """A publish that waits to be kept, and then to be acknowledged.
 
     Attributes:
-        targets: For whom it is; one position each. Empty when nobody is subscribed, or it was refused.
+        targets: For whom it is; one position each. Empty when nobody is subscribed, or it was
+            refused.
         refusal: Why it is not taken; it stands in line so that numbers are answered in order.
     """
 
@@ -49,7 +50,8 @@ class Commit:
         appends: Events to keep, in order.
         removed: Positions whose deliveries were accepted.
         dead: Deliveries that become dead letters; their positions are removed as well.
-        settled: Settlements to confirm: the session, the number, why it was refused (None: it was not).
+        settled: Settlements to confirm: the session, the number, why it was refused (None: it was
+            not).
     """
 
     appends: list[Append] = field(default_factory=list)

@@ -9,7 +9,8 @@
 Invariants:
 
 * A delivery is out at the session that holds the grant of its partition, or it waits; never both.
-* What is out for one agent is contiguous, in order, at one session, and before all that waits for it.
+* What is out for one agent is contiguous, in order, at one session, and before all that waits for
+  it.
 * A settlement that does not name the present attempt under the present grant changes nothing.
 * Agents that wait for room at a session get it in turn.
 """
@@ -115,7 +116,8 @@ class Deliveries:
     def settle(self, session: Session, settlements: Iterable[Settlement], now: float) -> None:
         """End deliveries, or give them back; see `Broker.settle`.
 
-        What becomes free is handed out after all of them, so that a frame's worth costs one step by agent.
+        What becomes free is handed out after all of them, so that a frame's worth costs one step by
+        agent.
         """
         commit, counters, out = self._agenda.commit, self._counters, self._out
         lanes, settled = session.lanes, commit.settled
@@ -183,9 +185,10 @@ class Deliveries:
             self.hand_out(state, queue)
 
     def end_grant(self, state: AgentTypeState, partition: int, lane: Lane) -> None:
-        """Nobody holds ``partition`` any more, ``lane`` being the former holder's: take back what is out.
+        """Nobody holds ``partition`` any more: take back what is out.
 
-        The room that becomes free is for what else waits for room in the lane.
+        ``lane`` is the former holder's. The room that becomes free is for what else waits for room
+        in the lane.
         """
         for queue in state.queues.in_partition(partition):
             if queue.is_listed:
@@ -196,7 +199,10 @@ class Deliveries:
         self._serve(state, lane)
 
     def close_lane(self, state: AgentTypeState, lane: Lane, partitions: Iterable[int]) -> None:
-        """The session of ``lane`` serves the type no more, and held ``partitions``: take all back."""
+        """The session of ``lane`` serves the type no more, and held ``partitions``.
+
+        Take all back.
+        """
         for queue in lane.ready:
             queue.is_listed = False
         lane.ready.clear()

@@ -35,13 +35,19 @@ class CallboardError(Exception):
 
 
 class InvalidIdentifier(CallboardError, ValueError):
-    """An agent id, topic or subscription breaks its rule. Mend the value; trying again is no use."""
+    """An agent id, topic or subscription breaks its rule.
+
+    Mend the value; trying again is no use.
+    """
 
     code = Code.INVALID_ARGUMENT
 
 
 class InvalidMessage(CallboardError, ValueError):
-    """A message cannot be written or read: no serializer, or a payload that does not fit its type."""
+    """A message cannot be written or read.
+
+    No serializer, or a payload that does not fit its type.
+    """
 
     code = Code.INVALID_ARGUMENT
 
@@ -59,7 +65,10 @@ class NotFound(CallboardError, LookupError):
 
 
 class AgentNotFound(NotFound):
-    """No worker ever registered the agent type that a call names. Mend the name, or start its worker."""
+    """No worker ever registered the agent type that a call names.
+
+    Mend the name, or start its worker.
+    """
 
 
 class AlreadyRegistered(CallboardError, ValueError):
@@ -75,13 +84,19 @@ class NotAllowedNow(CallboardError, RuntimeError):
 
 
 class ResourceExhausted(CallboardError):
-    """A bound was met: an event too large, a queue full. The message names the size and the limit."""
+    """A bound was met: an event too large, a queue full.
+
+    The message names the size and the limit.
+    """
 
     code = Code.RESOURCE_EXHAUSTED
 
 
 class DeadlineExceeded(CallboardError, TimeoutError):
-    """A call had no answer in its time. The handler was told to stop; whether it had effects is not known."""
+    """A call had no answer in its time.
+
+    The handler was told to stop; whether it had effects is not known.
+    """
 
     code = Code.DEADLINE_EXCEEDED
 
@@ -108,7 +123,8 @@ class RemoteAgentError(CallboardError):
     """An agent's handler raised. Caught where a caller wants to treat the agent's own failures.
 
     Attributes:
-        error_type: The name of the exception's class in the agent's process, for example ``ValueError``.
+        error_type: The name of the exception's class in the agent's process, for example
+            ``ValueError``.
         error_message: Its text as it was, possibly empty.
     """
 
@@ -155,6 +171,9 @@ def error_of(code: int, message: str, error_type: str = "") -> CallboardError:
 
 
 def cause_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first single exception of a task group that broke: what happened, its siblings were only cancelled."""
+    """The first single exception of a task group that broke.
+
+    What happened, its siblings were only cancelled.
+    """
     first = group.exceptions[0]
     return cause_of(first) if isinstance(first, BaseExceptionGroup) else first

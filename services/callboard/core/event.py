@@ -1,7 +1,7 @@
 """Events and addresses in the form that routing and queueing need.
 
-These are the values of the hot path: plain tuples and slotted classes, built once at the edge and passed by
-reference. Addresses arrive checked (`callboard.core.identity` holds their rules).
+These are the values of the hot path: plain tuples and slotted classes, built once at the edge and
+passed by reference. Addresses arrive checked (`callboard.core.identity` holds their rules).
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ Address: TypeAlias = tuple[str, str]
 """An agent as (type, key)."""
 
 TurnId: TypeAlias = "tuple[int, int] | int"
-"""A turn, by the host's id of what it handles: (position, attempt) of a delivery, or the id of a call."""
+"""A turn, by the host's id of what it handles.
+
+(position, attempt) of a delivery, or the id of a call.
+"""
 
 
 class TraceContext(NamedTuple):
@@ -58,8 +61,8 @@ class Grant(NamedTuple):
 class Delivery:
     """One event on its way to one agent. Its id is (position, attempt).
 
-    Once handed out it never changes: it may still be on its way to a worker that has lost the grant, and
-    must arrive there under the grant that has passed.
+    Once handed out it never changes: it may still be on its way to a worker that has lost the
+    grant, and must arrive there under the grant that has passed.
 
     Attributes:
         position: The place in the engine, one for each target of an event; never reused.

@@ -120,15 +120,16 @@ class Exchange:
     ) -> None:
         """``session`` has given ``partitions`` up, and answered all that it had received for them.
 
-        What it has not answered had not reached it when it did: it drops those, unrun, and they go to
-        the next holder.
+        What it has not answered had not reached it when it did: it drops those, unrun, and they go
+        to the next holder.
         """
         for call in self._calls.assigned_to(session):
-            if call.target[0] == state.name:
-                if partition_of(*call.target, len(state.grants)) in partitions:
-                    session.outbox.recall(call.id)
-                    self._calls.assign(call, None)
-                    self._place(state, call, now)
+            if call.target[0] != state.name:
+                continue
+            if partition_of(*call.target, len(state.grants)) in partitions:
+                session.outbox.recall(call.id)
+                self._calls.assign(call, None)
+                self._place(state, call, now)
 
     def forget(self, state: AgentTypeState) -> None:
         """The type has ended, and with it what waited for a holder."""
@@ -169,7 +170,7 @@ class Exchange:
             return Code.RESOURCE_EXHAUSTED, too_large("call", size, limits.max_event_bytes)
         if self._calls.payload_bytes > limits.max_call_bytes:
             reason = (
-                f"the open calls carry {self._calls.payload_bytes - size} bytes, and this one {size} "
+                f"the open calls carry {self._calls.payload_bytes - size} bytes, this one {size} "
                 f"more; the limit is {limits.max_call_bytes}"
             )
             return Code.RESOURCE_EXHAUSTED, reason

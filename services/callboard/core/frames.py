@@ -1,6 +1,7 @@
 """What workers and hosts say to each other, as values: the protocol without its encoding.
 
-``protos/callboard/v1/agent_host.proto`` is the authority on what each item means; `callboard.wire` converts.
+``protos/callboard/v1/agent_host.proto`` is the authority on what each item means; `callboard.wire`
+converts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ MAX_ERROR_CHARS = 16_384
 """The longest text of a failed call, in characters; what is longer is cut."""
 
 MAX_DETAIL_CHARS = 2_048
-"""The longest reason that anything else travels with. A frame may hold `MAX_FRAME_ITEMS` of them."""
+"""The longest reason that anything else travels with.
+
+A frame may hold `MAX_FRAME_ITEMS` of them.
+"""
 
 
 def clipped(text: str, limit: int = MAX_DETAIL_CHARS) -> str:
@@ -67,7 +71,10 @@ ACCEPTED = Accepted()
 
 @dataclass(slots=True)
 class Publish:
-    """One event on its way to the host; ``number`` rises by one with each of an incarnation, from 1."""
+    """One event on its way to the host.
+
+    ``number`` rises by one with each of an incarnation, from 1.
+    """
 
     number: int
     event: Event
@@ -153,7 +160,10 @@ class TypeEntry(NamedTuple):
 
 
 class SubscriptionEntry(NamedTuple):
-    """A subscription as a worker declares it: ``pattern`` is a topic type, or a prefix of topic types."""
+    """A subscription as a worker declares it.
+
+    ``pattern`` is a topic type, or a prefix of topic types.
+    """
 
     id: str
     agent_type: str

@@ -44,14 +44,18 @@ class Grants(Generic[W]):
     def __init__(self, partitions: int, serials: Serials) -> None:
         self._serials = serials
         self._holders: list[W | None] = [None] * partitions
-        # `Grant`s are made when asked for: a thousand types have a quarter of a million, most of them
+        # `Grant`s are made when asked for: a thousand types have a quarter of a million, most of
+        # them
         # never used, which the garbage collector would visit over and over. Serial 0: no grant.
         self._serial: list[int] = [0] * partitions
         self._grants: list[Grant | None] = [None] * partitions
         self._leaving: set[int] = set()
 
     def open_to(self, partition: int) -> W | None:
-        """The session that may be handed something new for ``partition``; None while there is none."""
+        """The session that may be handed something new for ``partition``.
+
+        None while there is none.
+        """
         return None if partition in self._leaving else self._holders[partition]
 
     def holder(self, partition: int) -> W | None:
@@ -89,7 +93,8 @@ class Grants(Generic[W]):
         """Note that the holder is asked to surrender.
 
         Returns:
-            The grant to ask back; None when nobody holds the partition or its holder was asked before.
+            The grant to ask back; None when nobody holds the partition or its holder was asked
+            before.
         """
         if self._holders[partition] is None or partition in self._leaving:
             return None

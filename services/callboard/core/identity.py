@@ -105,7 +105,7 @@ class AgentId:
     type: str
     key: str
 
-    def __init__(self, type: str | AgentType, key: str) -> None:  # noqa: A002 (AutoGen's name)
+    def __init__(self, type: str | AgentType, key: str) -> None:
         name = type.type if isinstance(type, AgentType) else type
         check_agent_type(name)
         check_key("agent key", key)
@@ -131,9 +131,10 @@ class TopicId:
     """Where an event is published, written ``type/source``.
 
     Attributes:
-        type: What kind of event it is; subscriptions match it. ``[A-Za-z0-9_.:=-]+``, at most 256 bytes.
-        source: What the event is about; it becomes the key of the agents that get the event. 1 to 256
-            bytes of UTF-8; may hold ``/``.
+        type: What kind of event it is; subscriptions match it. ``[A-Za-z0-9_.:=-]+``, at most 256
+            bytes.
+        source: What the event is about; it becomes the key of the agents that get the event. 1 to
+            256 bytes of UTF-8; may hold ``/``.
 
     Raises:
         InvalidIdentifier: If either part breaks its rule.

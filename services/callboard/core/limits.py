@@ -20,8 +20,8 @@ class BrokerLimits:
             throughput.
         publish_window: Publishes that a session may have unacknowledged.
         max_event_bytes: The largest encoded event, call payload or reply payload.
-        max_queued_bytes: All events queued and out, together, each with what the broker keeps beside
-            it; beyond it publishes are refused with RESOURCE_EXHAUSTED.
+        max_queued_bytes: All events queued and out, together, each with what the broker keeps
+            beside it; beyond it publishes are refused with RESOURCE_EXHAUSTED.
         max_calls_waiting: Calls that may wait at the host for one agent whose partition has no
             holder; beyond it they are refused with RESOURCE_EXHAUSTED.
         max_call_bytes: The payloads of all open calls, together; beyond it calls are refused with
@@ -42,7 +42,10 @@ class BrokerLimits:
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened since the broker started; fields as in ``Counters`` of ``operations.proto``."""
+    """What has happened since the broker started.
+
+    Fields as in ``Counters`` of ``operations.proto``.
+    """
 
     published: int = 0
     unmatched: int = 0

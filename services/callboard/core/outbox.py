@@ -24,8 +24,8 @@ class HostOutbox:
     """What a host has to say to one worker.
 
     Bounded by what the worker may have open: its publish window, its delivery windows, the calls to
-    its agents, its own calls. Nothing here refuses, because those bounds are kept before. A call that
-    ends before it was said is never said.
+    its agents, its own calls. Nothing here refuses, because those bounds are kept before. A call
+    that ends before it was said is never said.
 
     Attributes:
         published_through: All publishes up to this number are answered.
@@ -73,8 +73,9 @@ class HostOutbox:
     def take(self) -> HostFrame | None:
         """The next frame; None when all is said.
 
-        Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger. Answers
-        to publishes and settlements count apart: at most `MAX_FRAME_ITEMS` refusals of each.
+        Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger.
+        Answers to publishes and settlements count apart: at most `MAX_FRAME_ITEMS` refusals of
+        each.
         """
         frame = HostFrame()
         items = self._take_notices(frame)
@@ -146,6 +147,6 @@ def size_of_reply(reply: Reply) -> int:
 
 
 def _answers(refusals: deque[Refusal], through: int) -> tuple[list[Refusal], int]:
-    """The refusals that fit into a frame, and up to which number they and ``through`` explain all."""
+    """The refusals that fit into a frame, and up to which number all is answered with them."""
     told = [refusals.popleft() for _ in range(min(len(refusals), MAX_FRAME_ITEMS))]
     return told, told[-1].number if refusals else through

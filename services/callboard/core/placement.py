@@ -1,9 +1,9 @@
 """Which worker runs which partition of an agent type.
 
-Highest random weight (rendezvous hashing) with equal shares: every worker gets ``partitions / workers``,
-rounded down or up; whoever decides decides the same; and a worker that comes back under its name wants
-what it had. It is sticky: a partition moves only when its worker is gone or above its share, so a join
-moves no more than the newcomer's share.
+Highest random weight (rendezvous hashing) with equal shares: every worker gets ``partitions /
+workers``, rounded down or up; whoever decides decides the same; and a worker that comes back under
+its name wants what it had. It is sticky: a partition moves only when its worker is gone or above
+its share, so a join moves no more than the newcomer's share.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def place(held: Sequence[int | None], weights: Sequence[Sequence[int]]) -> list[
         weights: For each worker what `weights_of` says of it.
 
     Returns:
-        For each partition the worker that should hold it; None throughout when there are no workers.
+        For each partition the worker that should hold it; None throughout when there are no
+        workers.
     """
     if not weights:
         return [None] * len(held)
@@ -65,6 +66,8 @@ def _fill(
     """Give each free partition to whoever wants it most among those with room.
 
     Args:
+        plan: What is decided; filled here.
+        weights: As in `place`.
         room: How much each worker has left of its share; -1: it holds one more than that.
         odd: How many workers may yet take one more than their share.
     """

@@ -1,12 +1,12 @@
 """The events that wait for the agents of one type, and the runs that are out.
 
-For each agent with events there is a queue: a FIFO of what waits, and one contiguous run of what is out,
-all of it at one session under one grant. Settlements make a prefix of the run; a release returns that
-delivery and all after it to the front. Agents without events have no queue, but for a few kept for their
-next one.
+For each agent with events there is a queue: a FIFO of what waits, and one contiguous run of what is
+out, all of it at one session under one grant. Settlements make a prefix of the run; a release
+returns that delivery and all after it to the front. Agents without events have no queue, but for a
+few kept for their next one.
 
-A lane is one session's side of it: how much may still be handed out there, and which queues wait for
-room.
+A lane is one session's side of it: how much may still be handed out there, and which queues wait
+for room.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class AgentQueue:
         waiting: Not handed out, in order.
         out: Handed out and not settled: contiguous, in order, before all of ``waiting``.
         settled: Positions within ``out``, after its head, that were settled before their turn.
-        not_before: The broker's time before which nothing is handed out; 0 when there is no such time.
+        not_before: The broker's time before which nothing is handed out; 0 when there is no such
+            time.
         is_listed: Whether it waits for room in a lane.
     """
 
@@ -58,7 +59,10 @@ class AgentQueue:
             self.settled.add(delivery.position)
 
     def take_back(self, first: Delivery | None = None) -> list[Delivery]:
-        """Return the run from ``first`` on (None: all of it) to the front of what waits; what it was."""
+        """Return the run from ``first`` on (None: all of it) to the front of what waits.
+
+        What it was.
+        """
         returned: list[Delivery] = []
         while self.out:
             delivery = self.out.pop()

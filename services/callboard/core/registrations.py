@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypeVar
+from collections.abc import Container
+from typing import Literal
 
 from callboard.core.errors import CallboardError, InvalidIdentifier
 from callboard.core.frames import (
@@ -17,8 +17,6 @@ from callboard.core.identity import check_agent_type, check_topic_type
 MAX_ID_CHARS = 1024
 """The longest id of a subscription. An id made of what it says has at most 514 bytes."""
 
-E = TypeVar("E", TypeEntry, SubscriptionEntry)
-
 
 def checked(
     registration: Registration, old: Registration
@@ -27,57 +25,42 @@ def checked(
 
     Args:
         registration: What a worker says that it serves.
-        old: What was found valid of its last one: it is not checked again, so that a worker may declare
-            a thousand types one by one.
+        old: What was found valid of its last one: it is not checked again, so that a worker may
+            declare a thousand types one by one.
     """
     errors: list[RegistrationError] = []
-    types = _valid(registration.types, set(old.types), "type", _name_of, _check_type, errors)
-    subscriptions = _valid(
-        registration.subscriptions,
-        set(old.subscriptions),
-        "subscription",
-        _id_of,
-        _check_subscription,
-        errors,
-    )
-    return Registration(registration.revision, types, subscriptions), tuple(errors)
-
-
-def _valid(
-    entries: tuple[E, ...],
-    known: set[E],
-    kind: Literal["type", "subscription"],
-    name_of: Callable[[E], str],
-    check: Callable[[E], None],
-    errors: list[RegistrationError],
-) -> tuple[E, ...]:
-    """Those of ``entries`` that may be in force; each name once, and the first of a name counts."""
-    valid: dict[str, E] = {}
-    for entry in entries:
-        name = name_of(entry)
+    types: dict[str, TypeEntry] = {}
+    known_types = set(old.types)
+    for entry in registration.types:
         try:
-            if name in valid:
-                msg = f"{name[:80]!r} is declared twice"
-                raise InvalidIdentifier(msg)
-            if entry not in known:
-                check(entry)
+            _check_new(entry.name, types)
+            if entry not in known_types:
+                check_agent_type(entry.name)
         except CallboardError as error:
-            errors.append(RegistrationError(kind, name[:MAX_ID_CHARS], error.code, str(error)))
+            errors.append(_error("type", entry.name, error))
         else:
-            valid[name] = entry
-    return tuple(valid.values())
+            types[entry.name] = entry
+    subscriptions: dict[str, SubscriptionEntry] = {}
+    known_subscriptions = set(old.subscriptions)
+    for subscription in registration.subscriptions:
+        try:
+            _check_new(subscription.id, subscriptions)
+            if subscription not in known_subscriptions:
+                _check_subscription(subscription)
+        except CallboardError as error:
+            errors.append(_error("subscription", subscription.id, error))
+        else:
+            subscriptions[subscription.id] = subscription
+    valid = Registration(
+        registration.revision, tuple(types.values()), tuple(subscriptions.values())
+    )
+    return valid, tuple(errors)
 
 
-def _name_of(entry: TypeEntry) -> str:
-    return entry.name
-
-
-def _id_of(entry: SubscriptionEntry) -> str:
-    return entry.id
-
-
-def _check_type(entry: TypeEntry) -> None:
-    check_agent_type(entry.name)
+def _check_new(name: str, seen: Container[str]) -> None:
+    if name in seen:
+        msg = f"{name[:80]!r} is declared twice: the first counts"
+        raise InvalidIdentifier(msg)
 
 
 def _check_subscription(entry: SubscriptionEntry) -> None:
@@ -87,3 +70,9 @@ def _check_subscription(entry: SubscriptionEntry) -> None:
     check_agent_type(entry.agent_type)
     if entry.kind == "type" or entry.pattern:
         check_topic_type(entry.pattern)
+
+
+def _error(
+    entry: Literal["type", "subscription"], name: str, error: CallboardError
+) -> RegistrationError:
+    return RegistrationError(entry, name[:MAX_ID_CHARS], error.code, str(error))

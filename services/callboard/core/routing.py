@@ -1,8 +1,8 @@
 """The index from topic types to agent types.
 
-The cost of a lookup depends on the length of the topic type, not on how many subscriptions there are:
-one probe for the exact type and one for each prefix length in use, and most lookups end in a table of
-those already answered.
+The cost of a lookup depends on the length of the topic type, not on how many subscriptions there
+are: one probe for the exact type and one for each prefix length in use, and most lookups end in a
+table of those already answered.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ MAX_REMEMBERED = 16_384
 class Routes:
     """Which agent types are subscribed to a topic type.
 
-    A route may be added several times (by several workers); it stands until it was removed as often.
+    A route may be added several times (by several workers); it stands until it was removed as
+    often.
     """
 
     def __init__(self) -> None:

@@ -24,11 +24,12 @@ class Session:
         last_settlement: The highest settlement number seen; 0 before the first.
         draining: It asked to leave: it gets no partitions any more.
         is_drained: It asked to leave, holds nothing, and was told so.
-        is_live: It has joined, or will, and has not left. What a session says after that counts nothing.
+        is_live: It has joined, or will, and has not left. What a session says after that counts
+            nothing.
         outbox: What is to be said to it.
     """
 
-    def __init__(self, id: str, client_id: str, agent: str = "") -> None:  # noqa: A002 (what it is)
+    def __init__(self, id: str, client_id: str, agent: str = "") -> None:
         self.id = id
         self.client_id = client_id
         self.agent = agent

@@ -19,7 +19,10 @@ from callboard.core.identity import (
 
 @runtime_checkable
 class Subscription(Protocol):
-    """What `AgentRuntime.add_subscription` takes: `TypeSubscription` or `TypePrefixSubscription`."""
+    """What `AgentRuntime.add_subscription` takes.
+
+    `TypeSubscription` or `TypePrefixSubscription`.
+    """
 
     @property
     def id(self) -> str:
@@ -31,7 +34,10 @@ class Subscription(Protocol):
         ...
 
     def map_to_agent(self, topic_id: TopicId) -> AgentId:
-        """The agent that gets the events of ``topic_id``; `InvalidIdentifier` when it does not match."""
+        """The agent that gets the events of ``topic_id``.
+
+        `InvalidIdentifier` when it does not match.
+        """
         ...
 
 
@@ -42,7 +48,7 @@ class _TypedSubscription:
 
     _mark: ClassVar[str] = ""
 
-    def __init__(self, pattern: str, agent_type: str | AgentType, id: str | None) -> None:  # noqa: A002 (AutoGen's name)
+    def __init__(self, pattern: str, agent_type: str | AgentType, id: str | None) -> None:
         self._pattern = pattern
         self._agent_type = agent_type.type if isinstance(agent_type, AgentType) else agent_type
         check_agent_type(self._agent_type)
@@ -64,14 +70,17 @@ class _TypedSubscription:
         raise NotImplementedError
 
     def map_to_agent(self, topic_id: TopicId) -> AgentId:
-        """The agent that gets the events of ``topic_id``; `InvalidIdentifier` when it does not match."""
+        """The agent that gets the events of ``topic_id``.
+
+        `InvalidIdentifier` when it does not match.
+        """
         if not self.is_match(topic_id):
             msg = f"topic {topic_id} does not match {self!r}"
             raise InvalidIdentifier(msg)
         return AgentId(self._agent_type, topic_id.source)
 
     def __eq__(self, other: object) -> bool:
-        """Two subscriptions of one kind are equal when their ids are, or what they say is (AutoGen's rule)."""
+        """Two of one kind are equal when their ids are, or what they say is (AutoGen's rule)."""
         if not isinstance(other, _TypedSubscription) or self._kind() is not other._kind():
             return False
         return self._id == other._id or (self._pattern, self._agent_type) == (
@@ -91,7 +100,7 @@ class _TypedSubscription:
 
 
 class TypeSubscription(_TypedSubscription):
-    """Events whose topic type is exactly ``topic_type`` go to the agent ``agent_type/<topic source>``.
+    """Events of one topic type go to the agent ``agent_type/<topic source>``.
 
     Raises:
         InvalidIdentifier: If either name breaks its rule.
@@ -103,7 +112,7 @@ class TypeSubscription(_TypedSubscription):
         self,
         topic_type: str,
         agent_type: str | AgentType,
-        id: str | None = None,  # noqa: A002 (AutoGen's name)
+        id: str | None = None,
     ) -> None:
         check_topic_type(topic_type)
         super().__init__(topic_type, agent_type, id)
@@ -119,7 +128,7 @@ class TypeSubscription(_TypedSubscription):
 
 
 class TypePrefixSubscription(_TypedSubscription):
-    """Events whose topic type starts with ``topic_type_prefix`` go to the agent ``agent_type/<topic source>``.
+    """Events of topic types with one prefix go to the agent ``agent_type/<topic source>``.
 
     The empty prefix matches every topic.
 
@@ -135,7 +144,7 @@ class TypePrefixSubscription(_TypedSubscription):
         self,
         topic_type_prefix: str,
         agent_type: str | AgentType,
-        id: str | None = None,  # noqa: A002 (AutoGen's name)
+        id: str | None = None,
     ) -> None:
         if topic_type_prefix:
             check_topic_type(topic_type_prefix)

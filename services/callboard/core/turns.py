@@ -1,9 +1,9 @@
 """What waits for one agent in its worker, and what may run next.
 
-Rules: one turn at a time. Calls go before events; events in order. A call that comes back to an agent is let
-in at once while the very turn in its chain is running there (A calls B, B calls A: no deadlock), and only
-then (a stranger does not slip in). After a release nothing of the run released is taken in again until
-it has been handed out anew.
+Rules: one turn at a time. Calls go before events; events in order. A call that comes back to an
+agent is let in at once while the very turn in its chain is running there (A calls B, B calls A: no
+deadlock), and only then (a stranger does not slip in). After a release nothing of the run released
+is taken in again until it has been handed out anew.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class Mailbox(Generic[B]):
         return Admission.WAITS
 
     def next(self, *, events: bool = True) -> tuple[Delivery, B] | Call | None:
-        """Begin the next turn; None while one runs or nothing waits. Without ``events`` only calls count."""
+        """Begin the next turn; None while one runs or nothing waits.
+
+        Without ``events`` only calls count.
+        """
         if self._running:
             return None
         if self._calls:
@@ -92,7 +95,10 @@ class Mailbox(Generic[B]):
         return False
 
     def release(self) -> Delivery | None:
-        """Give back all events that wait: the first of them, for the host to hand out anew from there."""
+        """Give back all events that wait.
+
+        The first of them, for the host to hand out anew from there.
+        """
         if not self._events:
             return None
         first = self._events[0][0]

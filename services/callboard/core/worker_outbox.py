@@ -22,8 +22,8 @@ class WorkerOutbox:
     """What a worker has to say to its host.
 
     Publishes beyond the host's window wait here until earlier ones are confirmed. Whoever publishes
-    outside a turn waits for the confirmation, so what gathers here is bounded by who waits and by what
-    turns publish.
+    outside a turn waits for the confirmation, so what gathers here is bounded by who waits and by
+    what turns publish.
 
     Attributes:
         window: How many publishes may be unconfirmed at the host.
@@ -46,9 +46,9 @@ class WorkerOutbox:
         self.drain = False
 
     def take(self) -> WorkerFrame | None:
-        """The next frame, of at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or a larger item.
+        """The next frame; None when nothing may leave.
 
-        None when nothing may leave.
+        Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger.
         """
         frame = WorkerFrame()
         is_empty = True
