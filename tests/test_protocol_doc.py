@@ -1,0 +1,325 @@
+"""docs/protocol.md says what the code does: its vectors are the encoder's, its example works."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import StringValue
+
+from callboard import AgentId, RemoteAgentError, TopicId
+from callboard.agent.serialization import try_get_known_serializers_for_type
+from callboard.core.envelope import Envelope
+from callboard.core.event import Delivery, Event, Grant, TraceContext
+from callboard.core.frames import (
+    ACCEPTED,
+    Call,
+    CallFailure,
+    HostFrame,
+    Partitions,
+    Publish,
+    Refusal,
+    Registered,
+    Registration,
+    RegistrationError,
+    Rejected,
+    Released,
+    Reply,
+    Settlement,
+    SubscriptionEntry,
+    TypeEntry,
+    WorkerFrame,
+)
+from callboard.core.partition import partition_of
+from callboard.host import Host
+from callboard.wire.codec import CloudEventCodec
+from callboard.wire.frames import encode_host_frame, encode_worker_frame
+from callboard.wire.v1 import agent_host_pb2 as pb
+from callboard.wire.v1.cloudevent_pb2 import CloudEvent
+from callboard.worker import WorkerRuntime
+
+DOCS = Path(__file__).parents[1] / "docs"
+VECTORS: dict[str, list[dict[str, Any]]] = json.loads((DOCS / "protocol-vectors.json").read_text())
+PATIENCE_S = 20.0
+
+CODEC = CloudEventCodec()
+TEXT = StringValue(value="hi").SerializeToString()
+GRANT = Grant(1_700_000_000_000, 42)
+JSON_EVENT = CODEC.encode_event(
+    Envelope(
+        "Click", "application/json", b'{"times":2}', "1", ("button", "ok"), ("clicks", "home/ü")
+    )
+)
+PROTOBUF_EVENT = CODEC.encode_event(
+    Envelope(
+        "google.protobuf.StringValue",
+        "application/x-protobuf",
+        TEXT,
+        "2",
+        None,
+        ("texts", "a"),
+    )
+)
+JSON_PAYLOAD = CODEC.encode_payload(Envelope("HowMany", "application/json", b"{}", "3"))
+NO_PAYLOAD = CODEC.encode_payload(Envelope("", "application/json", b"null", ""))
+EVENT = Event(b"event", "clicks", "home/ü", ("button", "ok"), TraceContext("00-01-02-01", "a=b"))
+
+ENCODED: dict[str, tuple[type[Message], bytes]] = {
+    "hello": (
+        pb.ConnectRequest,
+        pb.ConnectRequest(
+            hello=pb.Hello(
+                version_min=1, version_max=1, client_id="w-1", incarnation="5f0c", agent="me/1"
+            )
+        ).SerializeToString(),
+    ),
+    "welcome": (
+        pb.ConnectResponse,
+        pb.ConnectResponse(
+            welcome=pb.Welcome(
+                version=1,
+                session_id="session-1",
+                max_event_bytes=8 << 20,
+                publish_window=2048,
+                delivery_window=2048,
+                partitions=256,
+                operators_port=50052,
+            )
+        ).SerializeToString(),
+    ),
+    "register": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                register=Registration(
+                    1,
+                    (TypeEntry("counter"), TypeEntry("tool", session_only=True)),
+                    (
+                        SubscriptionEntry("1", "counter", "type", "clicks"),
+                        SubscriptionEntry("2", "counter", "prefix", ""),
+                    ),
+                )
+            )
+        ),
+    ),
+    "registered, with an entry refused": (
+        pb.ConnectResponse,
+        encode_host_frame(
+            HostFrame(
+                registered=[Registered(1, (RegistrationError("type", "to!ol", 3, "bad name"),))]
+            )
+        ),
+    ),
+    "publish": (
+        pb.ConnectRequest,
+        encode_worker_frame(WorkerFrame(publishes=[Publish(1, EVENT)])),
+    ),
+    "published through 7, of which 6 refused": (
+        pb.ConnectResponse,
+        encode_host_frame(
+            HostFrame(published_through=7, publishes_refused=[Refusal(6, 8, "queues are full")])
+        ),
+    ),
+    "an event for two agents, and a surrender": (
+        pb.ConnectResponse,
+        encode_host_frame(
+            HostFrame(
+                deliveries=[
+                    (
+                        EVENT,
+                        [
+                            Delivery(900, ("audit", "home/ü"), EVENT, 1, GRANT),
+                            Delivery(901, ("counter", "home/ü"), EVENT, 2, GRANT),
+                        ],
+                    )
+                ],
+                surrenders=[Partitions("counter", ((0, GRANT), (255, GRANT)))],
+            )
+        ),
+    ),
+    "settlements of each kind": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                settlements=[
+                    Settlement(1, 900, 1, GRANT, ACCEPTED),
+                    Settlement(2, 901, 2, GRANT, Rejected("handler_error", "ValueError: no")),
+                    Settlement(3, 902, 1, GRANT, Released(1.5)),
+                    Settlement(4, 903, 1, GRANT, Released()),
+                ]
+            )
+        ),
+    ),
+    "settled through 4, of which 3 refused": (
+        pb.ConnectResponse,
+        encode_host_frame(
+            HostFrame(settled_through=4, settlements_refused=[Refusal(3, 10, "not out")])
+        ),
+    ),
+    "a call made while handling a delivery": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                calls=[
+                    Call(1, ("counter", "a"), JSON_PAYLOAD, 2.5, (901, 2), sender=("asker", "b"))
+                ]
+            )
+        ),
+    ),
+    "the same call as its callee gets it": (
+        pb.ConnectResponse,
+        encode_host_frame(
+            HostFrame(
+                calls=[
+                    Call(
+                        77,
+                        ("counter", "a"),
+                        JSON_PAYLOAD,
+                        2.499,
+                        chain=((901, 2), 76),
+                        sender=("asker", "b"),
+                        grant=GRANT,
+                    )
+                ]
+            )
+        ),
+    ),
+    "replies: nothing, and an error of the agent's code": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                replies=[
+                    Reply(77, NO_PAYLOAD),
+                    Reply(78, error=CallFailure(2, "", "ValueError")),
+                ]
+            )
+        ),
+    ),
+    "cancel": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(cancels=[1]))),
+    "surrendered": (
+        pb.ConnectRequest,
+        encode_worker_frame(WorkerFrame(surrendered=[Partitions("counter", ((255, GRANT),))])),
+    ),
+    "drain": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(drain=True))),
+    "an event of JSON": (CloudEvent, JSON_EVENT),
+    "an event of protobuf": (CloudEvent, PROTOBUF_EVENT),
+    "a payload of JSON": (pb.Payload, JSON_PAYLOAD),
+    "a payload of protobuf": (
+        pb.Payload,
+        CODEC.encode_payload(
+            Envelope("google.protobuf.StringValue", "application/x-protobuf", TEXT, "4")
+        ),
+    ),
+    "a payload of nothing": (pb.Payload, NO_PAYLOAD),
+}
+"""What the vectors hold, from the encoder that hosts and workers use."""
+
+
+@dataclass
+class Click:
+    """What the example counts."""
+
+    times: int
+
+
+@dataclass
+class HowMany:
+    """What the example answers."""
+
+
+@pytest.mark.parametrize("vector", VECTORS["partitions"], ids=lambda each: each["key"][:20])
+def test_partitions_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
+    """The partition of an agent is the same in every language."""
+    assert vector["partition"] == partition_of(vector["type"], vector["key"], vector["partitions"])
+
+
+def test_each_frame_is_in_the_vectors() -> None:
+    """The vectors hold the frames that this test encodes, and no others."""
+    assert [each["name"] for each in VECTORS["frames"]] == list(ENCODED)
+
+
+@pytest.mark.parametrize("vector", VECTORS["frames"], ids=lambda each: each["name"])
+def test_frames_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
+    """What the encoder writes is what the vectors say, byte for byte where order is defined."""
+    kind, content = ENCODED[vector["name"]]
+    given = bytes.fromhex(vector["hex"])
+    assert vector["message"] == kind.DESCRIPTOR.name
+    assert vector["says"] == _said(kind, given) == _said(kind, content)
+    if kind is not CloudEvent:  # the order of its attributes is free
+        assert given.hex() == content.hex()
+
+
+def _said(kind: type[Message], content: bytes) -> dict[str, Any]:
+    message = kind()
+    message.ParseFromString(content)
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+async def test_the_smallest_worker_works() -> None:
+    """The example, as printed, handles events and calls, settles, drains and leaves."""
+    async with asyncio.timeout(PATIENCE_S), Host(port=0) as host, _client(host) as client:
+        async with _example(host, "first") as first:
+            await client.publish_message(Click(2), TopicId("clicks", "home"))
+            await client.publish_message(Click(3), TopicId("clicks", "home"))
+            assert await client.send_message(HowMany(), AgentId("counter", "home")) == 5
+            with pytest.raises(RemoteAgentError, match="AssertionError"):
+                await client.send_message(Click(1), AgentId("counter", "home"))
+            await client.publish_message(HowMany(), TopicId("clicks", "home"))
+            # Both reach the example in order of their frames, and it runs events first.
+            assert await client.send_message(HowMany(), AgentId("counter", "home")) == 5
+            assert first.counts == {"home": 5}
+        dead = await host.engine.dead_letters()
+        assert [letter.reason for letter in dead] == ["handler_error"]
+        await client.publish_message(Click(1), TopicId("clicks", "late"))
+        async with _example(host, "second"):
+            assert await client.send_message(HowMany(), AgentId("counter", "late")) == 1
+
+
+async def test_two_of_the_smallest_workers_share() -> None:
+    """A second one gets partitions from the first, and no agent is at both."""
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        Host(port=0) as host,
+        _client(host) as client,
+        _example(host, "first") as first,
+        _example(host, "second") as second,
+    ):
+        keys = [f"key/{number}" for number in range(40)]
+        for key in keys:
+            await client.publish_message(Click(1), TopicId("clicks", key))
+        for key in keys:
+            assert await client.send_message(HowMany(), AgentId("counter", key)) == 1
+        assert first.counts
+        assert second.counts
+        assert sorted([*first.counts, *second.counts]) == sorted(keys)
+
+
+@asynccontextmanager
+async def _client(host: Host) -> AsyncIterator[WorkerRuntime]:
+    async with WorkerRuntime(host.address) as client:
+        client.add_message_serializer(try_get_known_serializers_for_type(int))
+        yield client
+
+
+@asynccontextmanager
+async def _example(host: Host, client_id: str) -> AsyncIterator[Any]:
+    """The worker of the page, running; leaves at the end, and has to end by itself."""
+    page = (DOCS / "protocol.md").read_text()
+    _, _, example = page.partition("## The smallest worker")
+    code = example.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "protocol.md", "exec"), names)
+    worker = names["Worker"](client_id)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run(host.address))
+        await worker.registered.wait()
+        yield worker
+        worker.leave()
