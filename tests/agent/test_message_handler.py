@@ -223,6 +223,19 @@ def test_types_defined_after_the_agent_are_found() -> None:
     assert Early.handle.target_types == (Late,)
 
 
+def test_local_types_defined_after_the_agent_are_found() -> None:
+    """As long as the function that defines them runs."""
+
+    class Sample(Agent):
+        @event
+        async def handle(self, message: After, ctx: MessageContext) -> None: ...
+
+    @dataclass
+    class After: ...
+
+    assert Sample.handle.target_types == (After,)
+
+
 def test_a_name_that_never_comes_is_told_on_first_use() -> None:
     """A misspelt type is an error that names handler and type, not a handler that never runs."""
 

@@ -184,6 +184,20 @@ async def test_an_agent_works_without_its_base_constructor() -> None:
     assert await Forgetful().on_message(Tell("a"), CALL) == "y_calls"
 
 
+async def test_an_agent_may_handle_what_cannot_be_read() -> None:
+    """``UnknownPayload`` is a class like any other for handlers, and needs no serializer."""
+
+    class Forwarder(RoutedAgent):
+        @message_handler
+        async def forward(self, message: UnknownPayload, ctx: MessageContext) -> UnknownPayload:
+            return message
+
+    payload = UnknownPayload("Ask", "text/plain", b"hi")
+
+    assert await Forwarder("test").on_message(payload, CALL) is payload
+    assert Forwarder._handles_types() == []
+
+
 def test_the_types_of_handlers_bring_their_serializers() -> None:
     """What handlers take and return can be read where they are registered."""
     handled = {cls: [each.type_name for each in found] for cls, found in Sorter._handles_types()}
@@ -219,8 +233,9 @@ def test_a_handled_type_needs_a_serializer() -> None:
     class Bringing(Missing):
         pass
 
-    with pytest.raises(InvalidMessage, match="no serializer for Handmade"):
+    with pytest.raises(InvalidMessage, match="no serializer for Handmade") as caught:
         Missing._handles_types()
+    assert "Missing.handle" in caught.value.__notes__[0]
     with pytest.raises(InvalidMessage, match="no serializer for Handmade"):
         handles(Handmade)
     assert (Handmade, [serializer]) in Bringing._handles_types()

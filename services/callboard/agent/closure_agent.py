@@ -15,7 +15,7 @@ from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException, InvalidHandler
 from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.agent.registration import Registration, bind_subscriptions, direct_subscription
-from callboard.agent.serialization import MessageSerializer
+from callboard.agent.serialization import MessageSerializer, UnknownPayload
 from callboard.core.errors import NotAllowedNow
 from callboard.core.identity import AgentId, AgentType, TopicId
 from callboard.core.subscription import Subscription
@@ -188,5 +188,5 @@ def _types_of(closure: Callable[..., Any]) -> tuple[tuple[type, ...], tuple[type
 
 
 def _serializers(*types: tuple[type, ...]) -> list[list[MessageSerializer[Any]]]:
-    wanted = {each for group in types for each in group if each is not AnyType}
+    wanted = {each for group in types for each in group} - {AnyType, UnknownPayload}
     return [serializers_of(each) for each in wanted]

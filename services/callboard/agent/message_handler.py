@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from enum import Enum
 from functools import update_wrapper
 from types import MethodType, NoneType
@@ -47,6 +48,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
 
     is_message_handler: Literal[True] = True
     __name__: str
+    __qualname__: str
 
     def __init__(
         self,
@@ -61,16 +63,12 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
         self._strict = strict
         self._name = getattr(method, "__qualname__", repr(method))
         self._message_name = self._check_shape()
-        self._local = local_names(self._name, getattr(method, "__module__", None))
+        self._local = self._local_names()
         self._types: tuple[tuple[type, ...], tuple[type, ...]] | None = None
         self.router: Match = _router(takes, match)
         update_wrapper(cast("Any", self), method)
-        try:
+        with suppress(NameError, AttributeError):  # defined later, perhaps: see _resolve
             self._read_annotations()
-        except NameError:
-            pass  # defined later in its module, perhaps: asked again at registration
-        else:
-            self._local = {}
 
     @property
     def target_types(self) -> tuple[type, ...]:
@@ -130,7 +128,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
         """The name of the message parameter, if the method is what a handler has to be."""
         method = inspect.unwrap(self.method)
         if inspect.isasyncgenfunction(method):
-            self._refuse("it is an async generator: handlers do not stream yet, return one")
+            self._refuse("it is an async generator: handlers do not stream yet, return one reply")
         if not (inspect.iscoroutinefunction(self.method) or inspect.iscoroutinefunction(method)):
             self._refuse("it must be a method written with async def")
         parameters = list(inspect.signature(self.method).parameters.values())
@@ -145,10 +143,15 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
             self._refuse("annotate what it returns, -> None if nothing")
         return positional[1].name
 
+    def _local_names(self) -> dict[str, Any]:
+        return local_names(self._name, getattr(self.method, "__module__", None))
+
     def _resolve(self) -> tuple[tuple[type, ...], tuple[type, ...]]:
+        """Read annotations that named what was not there when the class was made."""
+        self._local = self._local_names() | self._local
         try:
             return self._read_annotations()
-        except NameError as error:
+        except (NameError, AttributeError) as error:
             self._refuse(f"an annotation names what is not defined: {error}", error)
 
     def _read_annotations(self) -> tuple[tuple[type, ...], tuple[type, ...]]:
@@ -162,6 +165,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
         if self._takes is Takes.EVENTS and not {NoneType, AnyType}.issuperset(produced):
             self._refuse("an event has no reply: annotate -> None, or use @rpc")
         self._types = (targets, produced)
+        self._local = {}
         return self._types
 
     def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:

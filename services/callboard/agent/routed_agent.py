@@ -11,6 +11,7 @@ from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException, InvalidHandler
 from callboard.agent.message_handler import MessageHandler, event, message_handler, rpc
 from callboard.agent.serialization import UnknownPayload
+from callboard.core.errors import InvalidMessage
 
 __all__ = ["RoutedAgent", "event", "message_handler", "rpc"]
 
@@ -105,10 +106,15 @@ class RoutedAgent(BaseAgent):
     def _handles_types(cls) -> list[Handled]:
         """The types that handlers take and return, with their serializers."""
         handled = list(super()._handles_types())
-        known = {cls for cls, _ in handled} | {AnyType}
+        known = {cls for cls, _ in handled} | {AnyType, UnknownPayload}
         for handler in cls._discover_handlers():
             for each in (*handler.target_types, *handler.produces_types):
-                if each not in known:
-                    known.add(each)
+                if each in known:
+                    continue
+                known.add(each)
+                try:
                     handled.append((each, serializers_of(each)))
+                except InvalidMessage as error:
+                    error.add_note(f"needed by {handler.__qualname__}")
+                    raise
         return handled
