@@ -33,8 +33,7 @@ class CloudEventCodec:
         try:
             return self._event_of(envelope).SerializeToString()
         except UnicodeEncodeError as error:
-            msg = f"message {envelope.message_id!r} cannot be written: {error}"
-            raise InvalidMessage(msg) from error
+            raise _unwritable(envelope, error) from error
 
     def _event_of(self, envelope: Envelope) -> CloudEvent:
         topic_type, topic_source = envelope.topic or ("", "")
@@ -70,6 +69,7 @@ class CloudEventCodec:
         sender = None
         if SENDER_TYPE in attributes and SENDER_KEY in attributes:
             sender = (attributes[SENDER_TYPE].ce_string, attributes[SENDER_KEY].ce_string)
+            sender = sender if all(sender) else None  # AutoGen writes empty ones for none
         match event.WhichOneof("data"):
             case "binary_data":
                 data = event.binary_data
@@ -84,16 +84,22 @@ class CloudEventCodec:
         return Envelope(type_name, content_type, data, event.id, sender, (event.type, event.source))
 
     def encode_payload(self, envelope: Envelope) -> bytes:
-        """An encoded ``Payload``; a protobuf message travels as a serialized Any."""
+        """An encoded ``Payload``; a protobuf message travels as a serialized Any.
+
+        Raises `InvalidMessage` for text that cannot be written as UTF-8.
+        """
         data = envelope.data
-        if envelope.content_type == PROTOBUF_DATA_CONTENT_TYPE:
-            data = Any(type_url=_TYPE_URL + envelope.type_name, value=data).SerializeToString()
-        return Payload(
-            data_type=envelope.type_name,
-            data_content_type=envelope.content_type,
-            data=data,
-            message_id=envelope.message_id,
-        ).SerializeToString()
+        try:
+            if envelope.content_type == PROTOBUF_DATA_CONTENT_TYPE:
+                data = Any(type_url=_TYPE_URL + envelope.type_name, value=data).SerializeToString()
+            return Payload(
+                data_type=envelope.type_name,
+                data_content_type=envelope.content_type,
+                data=data,
+                message_id=envelope.message_id,
+            ).SerializeToString()
+        except UnicodeEncodeError as error:
+            raise _unwritable(envelope, error) from error
 
     def decode_payload(self, payload: bytes) -> Envelope:
         """What is in an encoded ``Payload``."""
@@ -106,3 +112,7 @@ class CloudEventCodec:
             msg = f"not a payload: {error}"
             raise InvalidMessage(msg) from error
         return Envelope(message.data_type, message.data_content_type, data, message.message_id)
+
+
+def _unwritable(envelope: Envelope, error: UnicodeEncodeError) -> InvalidMessage:
+    return InvalidMessage(f"message {envelope.message_id[:80]!r} cannot be written: {error.reason}")
