@@ -1,1 +1,4 @@
-"""What Callboard does, seen by a program that uses it: the same tests in one process and in many."""
+"""What Callboard does, seen by a program that uses it.
+
+The same tests in one process and in many.
+"""

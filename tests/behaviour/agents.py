@@ -14,12 +14,14 @@ from pydantic import BaseModel
 
 from callboard import (
     AgentId,
+    AgentInstantiationContext,
     AgentRuntime,
     DefaultTopicId,
     MessageContext,
     RoutedAgent,
     TopicId,
     TypePrefixSubscription,
+    TypeSubscription,
     default_subscription,
     event,
     message_handler,
@@ -203,7 +205,9 @@ class Troublemaker(RoutedAgent):
                 return self.stops[self.id.key]
             case "slow":
                 await note(self, 0, self.id.key)
-                await asyncio.sleep(0.5)  # what the test is about: a turn that outlasts the order to stop
+                await asyncio.sleep(
+                    0.5
+                )  # what the test is about: a turn that outlasts the order to stop
                 return 1
             case "large reply":
                 return "x" * (9 << 20)
@@ -236,8 +240,6 @@ class Newcomer(RoutedAgent):
     @classmethod
     async def make(cls) -> Newcomer:
         """Take several turns of the loop to make one."""
-        from callboard import AgentInstantiationContext
-
         key = AgentInstantiationContext.current_agent_id().key
         for _ in range(10):
             await asyncio.sleep(0)
@@ -280,8 +282,11 @@ class Visitor(RoutedAgent):
         """``number`` more calls, between this agent and its twin."""
         if message.number == 0:
             return 0
-        twin = AgentId("visitor", f"{self.id.key.removesuffix('-twin')}{'' if self.id.key.endswith('-twin') else '-twin'}")
-        below: int = await self.send_message(Ask("again", message.number - 1), twin, timeout_s=10)
+        key = self.id.key
+        other = key.removesuffix("-twin") if key.endswith("-twin") else f"{key}-twin"
+        below: int = await self.send_message(
+            Ask("again", message.number - 1), AgentId("visitor", other), timeout_s=10
+        )
         return below + 1
 
 
@@ -318,7 +323,6 @@ async def setup(runtime: AgentRuntime) -> None:
 
 async def setup_broadcast(runtime: AgentRuntime) -> None:
     """Serve a thousand agent types that hear the topic ``broadcast``."""
-    from callboard import TypeSubscription
 
     async def one(name: str) -> None:
         await Broadcast.register(runtime, name, Broadcast)

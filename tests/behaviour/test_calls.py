@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from behaviour.agents import Ask, Circle, Drawing, Hold, Invoice, Order, Square, Unheard
+from behaviour.world import World
 from callboard import (
     AgentId,
     AgentNotFound,
@@ -20,9 +22,6 @@ from callboard import (
     TopicId,
 )
 from callboard.core.errors import CallboardError
-
-from behaviour.agents import Ask, Circle, Drawing, Hold, Invoice, Order, Square, Unheard
-from behaviour.world import World
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ from behaviour.world import World
     ids=lambda message: f"{type(message).__name__}-{str(message)[:12]!r}",
 )
 async def test_a_message_comes_back_as_it_was(world: World, message: Any) -> None:
-    """Every kind of message arrives as what it was sent as, and so does its reply."""
+    """Every kind of message arrives as what it was."""
     reply = await world.runtime.send_message(message, AgentId("echo", world.key))
     assert reply == message
     assert type(reply) is type(message)
@@ -83,7 +82,7 @@ async def test_an_error_without_text_is_still_an_error(world: World) -> None:
 
 
 async def test_a_call_to_an_unknown_type_fails_at_once(world: World) -> None:
-    """Nobody registered the type: NOT_FOUND, without waiting for any deadline."""
+    """Nobody registered the type: NOT_FOUND, long before any deadline."""
     async with asyncio.timeout(5):
         with pytest.raises(AgentNotFound, match="'nobody'"):
             await world.runtime.send_message("hello", AgentId("nobody", world.key), timeout_s=60)
@@ -146,7 +145,10 @@ async def test_a_call_that_waits_for_its_turn_can_be_cancelled(world: World) -> 
 
 
 async def test_an_agent_that_is_called_back_while_it_waits_does_not_deadlock(world: World) -> None:
-    """A calls B, which calls A, which calls B: each is let in while the turn it serves is waiting."""
+    """A calls B, which calls A, which calls B.
+
+    Each is let in while the turn it serves is waiting.
+    """
     reply = await world.runtime.send_message(
         Ask("again", 6), AgentId("visitor", world.key), timeout_s=10
     )
@@ -156,26 +158,37 @@ async def test_an_agent_that_is_called_back_while_it_waits_does_not_deadlock(wor
 async def test_a_chain_of_calls_has_a_bound(world: World) -> None:
     """Calls that call each other without end fail instead of filling memory."""
     with pytest.raises(RemoteAgentError, match="ResourceExhausted: more than 32 calls wait"):
-        await world.runtime.send_message(Ask("again", 100), AgentId("visitor", world.key), timeout_s=20)
+        await world.runtime.send_message(
+            Ask("again", 100), AgentId("visitor", world.key), timeout_s=20
+        )
 
 
 async def test_an_error_of_a_call_inside_a_handler_is_the_handlers_own(world: World) -> None:
-    """A handler that calls a type nobody has fails; its caller is not told that the handler's type is unknown."""
-    with pytest.raises(RemoteAgentError, match="AgentNotFound: .*'nobody'"):
+    """A handler that calls a type nobody has fails.
+
+    Its caller is not told that the handler's type is unknown.
+    """
+    with pytest.raises(RemoteAgentError, match=r"AgentNotFound: .*'nobody'"):
         await world.runtime.send_message(Ask("call nobody"), AgentId("troublemaker", world.key))
 
 
-async def test_an_agent_is_made_once_however_many_first_messages_arrive_together(world: World) -> None:
+async def test_an_agent_is_made_once_however_many_first_messages_arrive_together(
+    world: World,
+) -> None:
     """Thirty first calls at once make one instance."""
     agent = AgentId("newcomer", world.key)
-    replies = await asyncio.gather(*(world.runtime.send_message(Ask("made"), agent) for _ in range(30)))
+    replies = await asyncio.gather(
+        *(world.runtime.send_message(Ask("made"), agent) for _ in range(30))
+    )
     assert replies == [1] * 30
 
 
 async def test_an_agent_has_one_turn_at_a_time(world: World) -> None:
     """Turns of one agent never overlap."""
     agent = AgentId("turnstile", world.key)
-    replies = await asyncio.gather(*(world.runtime.send_message(Ask("in"), agent) for _ in range(20)))
+    replies = await asyncio.gather(
+        *(world.runtime.send_message(Ask("in"), agent) for _ in range(20))
+    )
     assert replies == [1] * 20
 
 
@@ -185,7 +198,10 @@ async def test_too_many_calls_waiting_for_one_agent_are_refused(world: World) ->
     watch = await world.watch()
     calls = [asyncio.create_task(world.runtime.send_message(Hold(), agent, timeout_s=30))]
     await watch.next()
-    calls += [asyncio.create_task(world.runtime.send_message(Hold(), agent, timeout_s=30)) for _ in range(65)]
+    calls += [
+        asyncio.create_task(world.runtime.send_message(Hold(), agent, timeout_s=30))
+        for _ in range(65)
+    ]
     done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     assert len(done) == 1
     with pytest.raises(ResourceExhausted, match="64 calls wait"):
@@ -198,11 +214,17 @@ async def test_too_many_calls_waiting_for_one_agent_are_refused(world: World) ->
 async def test_a_message_too_large_fails_itself_and_nothing_else(world: World) -> None:
     """A too large event or call says its size and the limit; the connection stays."""
     text = "x" * (9 << 20)
-    with pytest.raises(ResourceExhausted, match=r"the event has 9\d+ bytes, the host takes at most 8388608"):
+    with pytest.raises(
+        ResourceExhausted, match=r"the event has 9\d+ bytes, the host takes at most 8388608"
+    ):
         await world.runtime.publish_message(text, TopicId("orders", world.key))
-    with pytest.raises(ResourceExhausted, match=r"the call has 9\d+ bytes, the host takes at most 8388608"):
+    with pytest.raises(
+        ResourceExhausted, match=r"the call has 9\d+ bytes, the host takes at most 8388608"
+    ):
         await world.runtime.send_message(text, AgentId("echo", world.key))
-    with pytest.raises(ResourceExhausted, match=r"the reply has 9\d+ bytes, the host takes at most 8388608"):
+    with pytest.raises(
+        ResourceExhausted, match=r"the reply has 9\d+ bytes, the host takes at most 8388608"
+    ):
         await world.runtime.send_message(Ask("large reply"), AgentId("troublemaker", world.key))
     with pytest.raises(RemoteAgentError) as raised:
         await world.runtime.send_message(Ask("long error"), AgentId("troublemaker", world.key))
@@ -211,14 +233,17 @@ async def test_a_message_too_large_fails_itself_and_nothing_else(world: World) -
     assert await world.runtime.send_message(large, AgentId("echo", world.key)) == large
 
 
-@pytest.mark.parametrize("make", [
-    lambda: AgentId("no spaces", "key"),
-    lambda: AgentId("type", ""),
-    lambda: AgentId("type", "k" * 257),
-    lambda: TopicId("a/b", "source"),
-    lambda: TopicId("type", ""),
-    lambda: AgentId.parse("without-slash"),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AgentId("no spaces", "key"),
+        lambda: AgentId("type", ""),
+        lambda: AgentId("type", "k" * 257),
+        lambda: TopicId("a/b", "source"),
+        lambda: TopicId("type", ""),
+        lambda: AgentId.parse("without-slash"),
+    ],
+)
 def test_an_invalid_id_is_refused_where_it_is_made(make: Any) -> None:
     """Ids are checked on the caller's side, with the rule in the text."""
     with pytest.raises(InvalidIdentifier, match="invalid"):

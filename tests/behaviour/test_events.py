@@ -6,11 +6,17 @@ import asyncio
 
 import pytest
 
-from callboard import AgentId, DefaultTopicId, NotFound, TopicId, TypePrefixSubscription, TypeSubscription
-from callboard.core.errors import AlreadyRegistered
-
 from behaviour.agents import Order, Seen, Unheard
 from behaviour.world import World
+from callboard import (
+    AgentId,
+    DefaultTopicId,
+    NotFound,
+    TopicId,
+    TypePrefixSubscription,
+    TypeSubscription,
+)
+from callboard.core.errors import AlreadyRegistered
 
 
 async def test_an_event_goes_to_the_agent_whose_key_is_its_source(world: World) -> None:
@@ -37,13 +43,19 @@ async def test_two_subscriptions_that_match_deliver_once(world: World) -> None:
 
 async def test_a_prefix_matches_the_beginning_of_a_topic_type(world: World) -> None:
     """A prefix subscription hears every topic type that begins with it, and no other."""
-    for number, topic_type in enumerate(["metrics.cpu", "metricsx", "metrics.", "other.metrics.cpu"]):
+    for number, topic_type in enumerate(
+        ["metrics.cpu", "metricsx", "metrics.", "other.metrics.cpu"]
+    ):
         await world.runtime.publish_message(Order(number), TopicId(topic_type, world.key))
     watch = await world.watch()
     await world.runtime.publish_message(Order(9), TopicId("metrics.end", world.key))
     while (await watch.next()).number != 9:
         pass
-    assert await world.runtime.send_message(Seen(), AgentId("prefix_recorder", world.key)) == [0, 2, 9]
+    assert await world.runtime.send_message(Seen(), AgentId("prefix_recorder", world.key)) == [
+        0,
+        2,
+        9,
+    ]
 
 
 async def test_an_agent_is_addressed_by_the_topic_of_its_own_type(world: World) -> None:
@@ -54,8 +66,13 @@ async def test_an_agent_is_addressed_by_the_topic_of_its_own_type(world: World) 
     assert watch.is_empty
 
 
-async def test_the_default_topic_joins_agents_of_one_key_and_spares_the_publisher(world: World) -> None:
-    """In a handler the default topic's source is the agent's key; what an agent publishes does not come back."""
+async def test_the_default_topic_joins_agents_of_one_key_and_spares_the_publisher(
+    world: World,
+) -> None:
+    """In a handler the default topic's source is the agent's key.
+
+    What an agent publishes does not come back.
+    """
     watch = await world.watch()
     await world.runtime.publish_message(Order(1), TopicId("default", world.key))
     heard = await watch.take(6)
@@ -70,17 +87,24 @@ async def test_the_default_topic_outside_a_handler_has_the_default_source(world:
     assert DefaultTopicId() == TopicId("default", "default")
     watch = await world.watch("default")
     await world.runtime.publish_message(Order(3), DefaultTopicId())
-    assert {noted.agent for noted in await watch.take(2)} == {"repeater/default", "second_repeater/default"}
+    assert {noted.agent for noted in await watch.take(2)} == {
+        "repeater/default",
+        "second_repeater/default",
+    }
 
 
 async def test_events_of_one_publisher_arrive_in_order(world: World) -> None:
     """An agent sees a thousand events of one publisher on one topic in the order published."""
-    await world.runtime.publish_many((Order(number) for number in range(1000)), TopicId("orders", world.key))
+    await world.runtime.publish_many(
+        (Order(number) for number in range(1000)), TopicId("orders", world.key)
+    )
     watch = await world.watch()
     await world.runtime.publish_message(Order(1000), TopicId("orders", world.key))
     while (await watch.next()).number != 1000:
         pass
-    assert await world.runtime.send_message(Seen(), AgentId("recorder", world.key)) == list(range(1001))
+    assert await world.runtime.send_message(Seen(), AgentId("recorder", world.key)) == list(
+        range(1001)
+    )
 
 
 async def test_an_event_without_subscribers_is_taken(world: World) -> None:
@@ -89,7 +113,10 @@ async def test_an_event_without_subscribers_is_taken(world: World) -> None:
 
 
 async def test_subscribing_while_events_flow_takes_effect_when_it_returns(world: World) -> None:
-    """What is published after add_subscription returned is heard; after remove_subscription it is not."""
+    """What is published after add_subscription returned is heard.
+
+    After remove_subscription it is not.
+    """
     topic = TopicId(f"flow.{world.key}", world.key)
     subscription = TypePrefixSubscription(f"flow.{world.key}", "recorder")
     published = 0
@@ -117,7 +144,8 @@ async def test_subscribing_while_events_flow_takes_effect_when_it_returns(world:
             is_subscribed = False
             await world.runtime.remove_subscription(subscription.id)
             last = published
-            # One publish may have been under way when it was removed; those begun later are not heard.
+            # One publish may have been under way when it was removed; those begun later are not
+            # heard.
             while published < last + 20:
                 await asyncio.sleep(0)
             heard = await world.runtime.send_message(Seen(), AgentId("recorder", world.key))

@@ -7,20 +7,27 @@ import signal
 
 import pytest
 
+from behaviour.agents import BROADCAST_TYPES, Ask, Hold, Order, Seen
+from behaviour.world import Cluster, cluster, remote_world
 from callboard import AgentId, AgentNotFound, TopicId, Unavailable
 from callboard.worker import WorkerRuntime
 
-from behaviour.agents import BROADCAST_TYPES, Ask, Hold, Order, Seen
-from behaviour.world import Cluster, cluster, remote_world
 
+async def test_agents_spread_over_three_workers_and_stay_where_they_are(
+    shared_cluster: Cluster,
+) -> None:
+    """Each of three workers of a type runs a share of its agents.
 
-async def test_agents_spread_over_three_workers_and_stay_where_they_are(shared_cluster: Cluster) -> None:
-    """Each of three workers of a type runs a share of its agents; an agent is always found at the same one."""
+    An agent is always found at the same one.
+    """
     async with remote_world(shared_cluster.address) as world:
         agents = [AgentId("troublemaker", f"{world.key}-{number}") for number in range(90)]
 
         async def where() -> list[int]:
-            return await asyncio.gather(*(world.runtime.send_message(Ask("pid"), agent) for agent in agents))
+            pids: list[int] = await asyncio.gather(
+                *(world.runtime.send_message(Ask("pid"), agent) for agent in agents)
+            )
+            return pids
 
         first = await where()
         shares = [first.count(pid) for pid in set(first)]
@@ -56,15 +63,17 @@ async def test_workers_come_and_go_under_traffic_and_nothing_is_lost_or_disorder
                 while not stop.is_set():
                     published += 1
                     for key in keys:
-                        await world.runtime.publish_message(Order(published), TopicId("orders", key))
+                        await world.runtime.publish_message(
+                            Order(published), TopicId("orders", key)
+                        )
 
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(publish())
                 actions = (
                     made.start_worker,
                     made.start_worker,
-                    lambda: made.workers[0].stop(),
-                    lambda: made.workers[1].stop(),
+                    made.workers[0].stop,
+                    lambda: made.workers[1].stop(),  # noqa: PLW0108 (it does not exist yet)
                 )
                 for action in actions:
                     before = published
@@ -83,7 +92,10 @@ async def test_workers_come_and_go_under_traffic_and_nothing_is_lost_or_disorder
 
 
 async def test_a_killed_worker_fails_its_calls_and_its_events_go_elsewhere() -> None:
-    """kill -9: calls to it end with Unavailable, and events it had not settled are handled by another."""
+    """kill -9.
+
+    Calls to it end with Unavailable, and events it had not settled are handled by another.
+    """
     with cluster(workers=1) as made:
         async with remote_world(made.address) as world:
             watch = await world.watch()
@@ -94,40 +106,57 @@ async def test_a_killed_worker_fails_its_calls_and_its_events_go_elsewhere() -> 
             with pytest.raises(Unavailable, match="was lost"):
                 await held
             await world.runtime.publish_message(Order(1), TopicId("orders", world.key))
-            waiting = asyncio.create_task(world.runtime.send_message(Seen(), AgentId("recorder", world.key)))
+            waiting = asyncio.create_task(
+                world.runtime.send_message(Seen(), AgentId("recorder", world.key))
+            )
             await asyncio.to_thread(made.start_worker)
             assert await watch.numbers(1) == [1]
             assert await waiting in ([], [1])
 
 
 async def test_a_call_to_a_type_whose_workers_have_left_ends_by_its_deadline() -> None:
-    """The type is known, nobody serves it: Unavailable when the time is up, NotFound for a type never seen."""
+    """The type is known, nobody serves it.
+
+    Unavailable when the time is up, NotFound for a type never seen.
+    """
     with cluster(workers=1) as made:
         async with remote_world(made.address) as world:
             await asyncio.to_thread(made.workers[0].stop)
             with pytest.raises(Unavailable, match="came in time"):
-                await world.runtime.send_message(Seen(), AgentId("recorder", world.key), timeout_s=0.2)
+                await world.runtime.send_message(
+                    Seen(), AgentId("recorder", world.key), timeout_s=0.2
+                )
             with pytest.raises(AgentNotFound):
                 await world.runtime.send_message(Seen(), AgentId("never_seen", world.key))
 
 
 async def test_a_worker_told_to_stop_finishes_its_turn_first() -> None:
-    """SIGTERM: the turn that runs is finished and answered, then the worker leaves with exit code 0."""
+    """SIGTERM.
+
+    The turn that runs is finished and answered, then the worker leaves with exit code 0.
+    """
     with cluster(workers=1) as made:
         async with remote_world(made.address) as world:
             watch = await world.watch()
-            slow = asyncio.create_task(world.runtime.send_message(Ask("slow"), AgentId("troublemaker", world.key)))
+            slow = asyncio.create_task(
+                world.runtime.send_message(Ask("slow"), AgentId("troublemaker", world.key))
+            )
             await watch.next()
             assert await asyncio.to_thread(made.workers[0].stop) == 0
             assert await slow == 1
 
 
 async def test_a_lost_host_ends_everything_that_waits_for_it() -> None:
-    """kill -9 of the host: open calls and publishes end with Unavailable, workers leave with one clear line."""
+    """kill -9 of the host.
+
+    Open calls and publishes end with Unavailable, workers leave with one clear line.
+    """
     with cluster(workers=1) as made:
         async with remote_world(made.address) as world:
             watch = await world.watch()
-            held = asyncio.create_task(world.runtime.send_message(Hold(), AgentId("troublemaker", world.key)))
+            held = asyncio.create_task(
+                world.runtime.send_message(Hold(), AgentId("troublemaker", world.key))
+            )
             await watch.next()
             await asyncio.to_thread(made.host.stop, signal.SIGKILL)
             with pytest.raises(Unavailable, match="lost the host"):

@@ -14,11 +14,10 @@ from threading import Timer
 from typing import Any
 from uuid import uuid4
 
+from behaviour.agents import Noted
 from callboard import AgentRuntime, ClosureAgent, ClosureContext, MessageContext, TypeSubscription
 from callboard.local import LocalRuntime
 from callboard.worker import WorkerRuntime
-
-from behaviour.agents import Noted
 
 PATIENCE_S = 30.0
 """How long anything may take before a test fails: a bound, not a wait."""
@@ -28,10 +27,13 @@ CALLBOARD = Path(sys.executable).with_name("callboard")
 
 
 class Process:
-    """A ``callboard`` command in a child process; its logs go to a file, where nobody has to read them."""
+    """A ``callboard`` command in a child process.
+
+    Its logs go to a file, where nobody has to read them.
+    """
 
     def __init__(self, *arguments: str) -> None:
-        self.log = TemporaryFile("w+")
+        self.log = TemporaryFile("w+")  # noqa: SIM115 (closed by `Cluster.kill`)
         self.child = subprocess.Popen(
             [CALLBOARD, *arguments],
             cwd=TESTS,

@@ -25,7 +25,13 @@ from callboard import (
     rpc,
 )
 from callboard.agent.exceptions import MessageDroppedException, NotAccessibleError
-from callboard.core.errors import AlreadyRegistered, NotAllowedNow, RemoteAgentError, Unavailable
+from callboard.core.errors import (
+    AlreadyRegistered,
+    NotAllowedNow,
+    RemoteAgentError,
+    ResourceExhausted,
+    Unavailable,
+)
 from callboard.host import Host
 from callboard.local import LocalRuntime
 from callboard.worker import WorkerRuntime
@@ -96,7 +102,9 @@ async def test_a_runtime_is_an_agent_runtime(runtime: LocalRuntime | WorkerRunti
     assert isinstance(runtime, AgentRuntime)
 
 
-async def test_a_type_is_registered_once_in_a_runtime(runtime: LocalRuntime | WorkerRuntime) -> None:
+async def test_a_type_is_registered_once_in_a_runtime(
+    runtime: LocalRuntime | WorkerRuntime,
+) -> None:
     """A second registration fails, and the first goes on."""
     await register(runtime)
     with pytest.raises(AlreadyRegistered, match="'counter'"):
@@ -104,7 +112,9 @@ async def test_a_type_is_registered_once_in_a_runtime(runtime: LocalRuntime | Wo
     assert await runtime.send_message("total?", COUNTER) == 0
 
 
-async def test_a_registration_that_failed_can_be_repeated(runtime: LocalRuntime | WorkerRuntime) -> None:
+async def test_a_registration_that_failed_can_be_repeated(
+    runtime: LocalRuntime | WorkerRuntime,
+) -> None:
     """A bad subscription undoes the whole registration."""
     with pytest.raises(InvalidIdentifier):
         await Counter.register(runtime, "not a type", Counter)
@@ -112,7 +122,9 @@ async def test_a_registration_that_failed_can_be_repeated(runtime: LocalRuntime 
     await runtime.publish_message(Tick(2), TICKS)
 
 
-async def test_agents_can_be_reached_saved_and_restored(runtime: LocalRuntime | WorkerRuntime) -> None:
+async def test_agents_can_be_reached_saved_and_restored(
+    runtime: LocalRuntime | WorkerRuntime,
+) -> None:
     """The instance, its metadata and its state are there for tests and tools."""
     await register(runtime)
     await runtime.get(COUNTER, lazy=False)
@@ -129,7 +141,9 @@ async def test_agents_can_be_reached_saved_and_restored(runtime: LocalRuntime | 
         await runtime.try_get_underlying_agent_instance(COUNTER, type("Another", (BaseAgent,), {}))
 
 
-async def test_an_instance_made_elsewhere_can_be_served(runtime: LocalRuntime | WorkerRuntime) -> None:
+async def test_an_instance_made_elsewhere_can_be_served(
+    runtime: LocalRuntime | WorkerRuntime,
+) -> None:
     """register_instance serves the very object, more of them under one type, and no others of that type."""
     first, second = Counter(), Counter()
     await first.register_instance(runtime, AgentId("mine", "1"))
@@ -147,7 +161,9 @@ async def test_an_instance_made_elsewhere_can_be_served(runtime: LocalRuntime | 
 class Censor(DefaultInterventionHandler):
     """Changes and drops messages."""
 
-    async def on_send(self, message: Any, *, message_context: MessageContext, recipient: AgentId) -> Any:
+    async def on_send(
+        self, message: Any, *, message_context: MessageContext, recipient: AgentId
+    ) -> Any:
         """Drop what is secret."""
         return DropMessage if message == "secret" else message
 
@@ -290,7 +306,9 @@ async def test_closing_a_runtime_closes_its_agents() -> None:
     before = Counter.closed
     async with LocalRuntime() as runtime:
         await register(runtime)
-        await asyncio.gather(*(runtime.send_message("total?", AgentId("counter", str(key))) for key in range(3)))
+        await asyncio.gather(
+            *(runtime.send_message("total?", AgentId("counter", str(key))) for key in range(3))
+        )
     assert Counter.closed == before + 3
 
 
@@ -365,8 +383,6 @@ async def test_a_drain_has_an_end_even_if_a_turn_has_none() -> None:
 
 async def test_publishing_many_keeps_order_and_says_what_was_refused() -> None:
     """publish_many returns the count; a refusal raises after what was under way has ended."""
-    from callboard.core.errors import ResourceExhausted
-
     async with Host(port=0) as host, WorkerRuntime(host.address) as runtime:
         await register(runtime)
         assert await runtime.publish_many((Tick(1) for _ in range(5000)), TICKS) == 5000

@@ -1,0 +1,1 @@
+"""What authors of agents subclass and decorate, and the shell that runs turns."""

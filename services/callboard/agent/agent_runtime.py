@@ -1,7 +1,7 @@
 """What agents, and programs that use agents, ask of a runtime.
 
-Names and signatures are AutoGen's, so that programs move by changing imports; arguments that AutoGen does
-not have are keywords with a default.
+Names and signatures are AutoGen's, so that programs move by changing imports; arguments that
+AutoGen does not have are keywords with a default.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ class AgentRuntime(Protocol):
             message: What to send; a serializer of its type must be known.
             recipient: The agent to call. It is created if it is not there.
             sender: Who calls; None when that is no agent.
-            cancellation_token: When it is cancelled the call ends with `asyncio.CancelledError` and the
-                handler is told to stop.
+            cancellation_token: When it is cancelled the call ends with `asyncio.CancelledError` and
+                the handler is told to stop.
             message_id: `MessageContext.message_id` of the handler; None makes one.
-            timeout_s: Seconds until the call ends with `DeadlineExceeded`; None is the runtime's default.
+            timeout_s: Seconds until the call ends with `DeadlineExceeded`; None is the runtime's
+                default.
 
         Returns:
             What the handler returned, None included.
@@ -67,8 +68,8 @@ class AgentRuntime(Protocol):
     ) -> None:
         """Publish an event to all agents subscribed to the topic, except ``sender`` itself.
 
-        Outside a turn it returns when the host has the event; inside a turn it leaves at once and is not
-        waited for, and a refusal fails the turn.
+        Outside a turn it returns when the host has the event; inside a turn it leaves at once and
+        is not waited for, and a refusal fails the turn.
 
         Raises:
             Unavailable: The host was lost before it confirmed the event.
@@ -84,9 +85,10 @@ class AgentRuntime(Protocol):
         *,
         expected_class: type[T] | None = None,
     ) -> AgentType:
-        """Serve agents of ``type`` here. The factory runs once for each instance, on its first message.
+        """Serve agents of ``type`` here.
 
-        Inside the factory `AgentInstantiationContext` tells the id and the runtime.
+        The factory runs once for each instance, on its first message. Inside it
+        `AgentInstantiationContext` tells the id and the runtime.
 
         Raises:
             AlreadyRegistered: This runtime serves the type already.
@@ -103,7 +105,10 @@ class AgentRuntime(Protocol):
         id: AgentId,
         type: type[T] = Agent,  # type: ignore[assignment]
     ) -> T:
-        """The instance itself, for tests. Raises `NotAccessibleError` when it lives in another process."""
+        """The instance itself, for tests.
+
+        Raises `NotAccessibleError` when it lives in another process.
+        """
         ...
 
     @overload
@@ -149,7 +154,7 @@ class AgentRuntime(Protocol):
         ...
 
     async def remove_subscription(self, id: str) -> None:
-        """Unsubscribe, also while events flow: what is published after this returns is not delivered.
+        """Unsubscribe, also while events flow: what is published from here on is not delivered.
 
         Raises:
             LookupError: There is no such subscription.
@@ -159,5 +164,8 @@ class AgentRuntime(Protocol):
     def add_message_serializer(
         self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]
     ) -> None:
-        """Let messages of a type be sent and received. A second serializer of a type replaces the first."""
+        """Let messages of a type be sent and received.
+
+        A second serializer of a type replaces the first.
+        """
         ...

@@ -1,7 +1,7 @@
 """What every runtime does the same way: registrations, serializers, interventions, calls that end.
 
-A runtime adds how things travel: `BaseRuntime._declare`, `_send_publish`, `_send_call`, `_send_cancel`, and the
-methods of `TurnOutput` for what its turns have to say.
+A runtime adds how things travel: `BaseRuntime._declare`, `_send_publish`, `_send_call`,
+`_send_cancel`, and the methods of `TurnOutput` for what its turns have to say.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from callboard.agent.exceptions import MessageDroppedException, NotAccessibleErr
 from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.agent.intervention import DropMessage, InterventionHandler
 from callboard.agent.serialization import MessageSerializer, SerializationRegistry
-from callboard.agent.turn import CURRENT_TURN
-from callboard.agent.turn_runner import AgentFactory, TurnRunner
+from callboard.agent.turn import CURRENT_TURN, AgentFactory
+from callboard.agent.turn_runner import TurnRunner
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
     AlreadyRegistered,
@@ -35,6 +35,7 @@ from callboard.core.errors import (
 from callboard.core.event import Address, Delivery, Event
 from callboard.core.frames import Call, Outcome, Partitions, Registration, RegistrationError, Reply
 from callboard.core.identity import AgentId, AgentType, TopicId
+from callboard.core.limits import too_large
 from callboard.core.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class BaseRuntime(ABC):
             self,
             self._serializers,
             codec,
-            self._intervene_on_response if self._interventions else None,
+            on_response=self._intervene_on_response if self._interventions else None,
         )
         self._declarations = Declarations()
         self._instances: dict[AgentId, Agent] = {}
@@ -83,7 +84,10 @@ class BaseRuntime(ABC):
 
     @abstractmethod
     async def _declare(self, registration: Registration) -> Sequence[RegistrationError]:
-        """Tell the host all that is served here; what it refused. Returns at once when not connected yet."""
+        """Tell the host all that is served here; what it refused.
+
+        Returns at once when not connected yet.
+        """
 
     @abstractmethod
     def _send_publish(self, event: Event, done: Done) -> None:
@@ -184,8 +188,8 @@ class BaseRuntime(ABC):
     def publish_event(self, event: Event) -> asyncio.Future[None]:
         """Send an event that is encoded already, without waiting: for tools that pass events on.
 
-        Interventions are not asked. The future ends when the host has the event, or with its refusal; hold
-        no more than a publish window of them.
+        Interventions are not asked. The future ends when the host has the event, or with its
+        refusal; hold no more than a publish window of them.
 
         Raises:
             ResourceExhausted: The event is larger than the host's limit; the text names both sizes.
@@ -198,40 +202,39 @@ class BaseRuntime(ABC):
     async def publish_many(
         self, messages: Iterable[Any], topic_id: TopicId, *, sender: AgentId | None = None
     ) -> int:
-        """Publish events in order without waiting for each: the pipelined form of `publish_message`.
+        """Publish events in order, without waiting for each: `publish_message`, pipelined.
 
-        Returns when the host has all of them; how many there were. Interventions are not asked. Events are
-        read from ``messages`` only as fast as the host takes them.
+        Returns when the host has all of them; how many there were. Interventions are not asked.
+        Events are read from ``messages`` only as fast as the host takes them.
 
         Raises:
-            CallboardError: The first refusal, after everything under way has ended. Later ones may have
-                been taken: publishing all again publishes those twice.
+            CallboardError: The first refusal, after everything under way has ended. Later ones may
+                have been taken: publishing all again publishes those twice.
         """
-        count = 0
-        under_way: set[asyncio.Future[None]] = set()
+        count = under_way = 0
         refused: list[CallboardError] = []
-        room = asyncio.Event()
+        changed = asyncio.Event()
 
-        def done(error: CallboardError | None, future: asyncio.Future[None]) -> None:
-            under_way.discard(future)
+        def done(error: CallboardError | None) -> None:
+            nonlocal under_way
+            under_way -= 1
             if error is not None:
                 refused.append(error)
-            room.set()
+            changed.set()
 
         for message in messages:
             event = self._event(message, topic_id, sender, self._new_id())
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            under_way.add(future)
-            self._send_publish(event, lambda error, future=future: done(error, future))
+            under_way += 1
             count += 1
-            while len(under_way) >= self._publish_window and not refused:
-                room.clear()
-                await room.wait()
+            self._send_publish(event, done)
+            while under_way >= self._publish_window and not refused:
+                changed.clear()
+                await changed.wait()
             if refused:
                 break
         while under_way:
-            room.clear()
-            await room.wait()
+            changed.clear()
+            await changed.wait()
         if refused:
             raise refused[0]
         return count
@@ -267,7 +270,7 @@ class BaseRuntime(ABC):
         def instance() -> Agent:
             wanted = AgentInstantiationContext.current_agent_id()
             if wanted not in self._instances:
-                msg = f"agent type {wanted.type!r} was registered with instances, and {wanted} is none of them"
+                msg = f"agent type {wanted.type!r} has instances only, and {wanted} is none of them"
                 raise NotFound(msg)
             return self._instances[wanted]
 
@@ -300,7 +303,10 @@ class BaseRuntime(ABC):
     def add_message_serializer(
         self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]
     ) -> None:
-        """Let messages of a type be sent and received; see `AgentRuntime.add_message_serializer`."""
+        """Let messages of a type be sent and received.
+
+        See `AgentRuntime.add_message_serializer`.
+        """
         self._serializers.add_serializer(serializer)
 
     # Agents.
@@ -334,7 +340,7 @@ class BaseRuntime(ABC):
         }
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
-        """Give instances the state that `save_state` returned, creating those of types served here."""
+        """Give instances the state that `save_state` returned, making them where they are missing."""
         for name, agent_state in state.items():
             agent_id = AgentId.parse(name)
             if agent_id.type in self._declarations.types:
@@ -355,7 +361,10 @@ class BaseRuntime(ABC):
     # Inside.
 
     def _bind(self, max_event_bytes: int, partitions: int) -> None:
-        """Keep to what the host has said: the largest event or payload, the number of partitions."""
+        """Keep to what the host has said.
+
+        The largest event or payload, the number of partitions.
+        """
         self._max_event_bytes = max_event_bytes
         self._runner.max_payload_bytes = max_event_bytes
         self._runner.partitions = partitions
@@ -414,8 +423,7 @@ class BaseRuntime(ABC):
 
     def _check_size(self, what: str, content: bytes) -> None:
         if len(content) > self._max_event_bytes:
-            msg = f"the {what} has {len(content)} bytes, the host takes at most {self._max_event_bytes}"
-            raise ResourceExhausted(msg)
+            raise ResourceExhausted(too_large(what, len(content), self._max_event_bytes))
 
     def _new_id(self) -> str:
         return f"{self._random.getrandbits(128):032x}"

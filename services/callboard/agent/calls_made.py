@@ -35,7 +35,8 @@ class CallsMade:
         """Send ``call`` and wait for its reply.
 
         Raises:
-            asyncio.CancelledError: The token, or the task that waits, was cancelled; the handler is told.
+            asyncio.CancelledError: The token, or the task that waits, was cancelled; the handler is
+                told.
             DeadlineExceeded: The host did not even say that the call was too late.
             CallboardError: The host was lost.
         """

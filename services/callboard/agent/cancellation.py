@@ -16,8 +16,8 @@ F = TypeVar("F", bound=_Cancellable)
 class CancellationToken:
     """Tells everybody who was given it that the work is no longer wanted.
 
-    One token may be passed on to nested calls; over a process boundary the host carries the wish. Safe to
-    use from the event loop's thread only.
+    One token may be passed on to nested calls; over a process boundary the host carries the wish.
+    Safe to use from the event loop's thread only.
     """
 
     __slots__ = ("_callbacks", "_cancelled")
@@ -47,7 +47,10 @@ class CancellationToken:
             self._callbacks.append(callback)
 
     def remove_callback(self, callback: Callable[[], Any]) -> None:
-        """Forget ``callback``; nothing happens when it is not there (a long-lived token must not grow)."""
+        """Forget ``callback``.
+
+        Nothing happens when it is not there (a long-lived token must not grow).
+        """
         if callback in self._callbacks:
             self._callbacks.remove(callback)
 

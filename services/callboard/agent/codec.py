@@ -8,7 +8,10 @@ from callboard.core.envelope import Envelope
 
 
 class Codec(Protocol):
-    """Wraps messages for the wire and unwraps them. Unwrapping raises `InvalidMessage` when it cannot read."""
+    """Wraps messages for the wire and unwraps them.
+
+    Unwrapping raises `InvalidMessage` when it cannot read.
+    """
 
     def encode_event(self, envelope: Envelope) -> bytes:
         """An encoded CloudEvent; the envelope names the topic."""

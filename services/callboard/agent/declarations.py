@@ -8,7 +8,10 @@ from callboard.core.subscription import Subscription, TypePrefixSubscription, Ty
 
 
 class Declarations:
-    """The types and subscriptions of one runtime. Each change is declared whole, under a new revision."""
+    """The types and subscriptions of one runtime.
+
+    Each change is declared whole, under a new revision.
+    """
 
     def __init__(self) -> None:
         self.types: dict[str, TypeEntry] = {}

@@ -32,7 +32,10 @@ class UnconfirmedPublishes:
         return self.last
 
     def confirm(self, frame: HostFrame) -> None:
-        """Tell those that ``frame`` answers. Raises `ProtocolViolation` for a number never given."""
+        """Tell those that ``frame`` answers.
+
+        Raises `ProtocolViolation` for a number never given.
+        """
         highest = max(frame.published_through, *frame.published_beyond, 0)
         if highest > self.last:
             msg = f"the host confirms publish {highest}, the last one sent is {self.last}"

@@ -31,7 +31,8 @@ class AgentFactory:
     Attributes:
         make: Gives an agent, or an awaitable of one.
         expected_class: What it must be an instance of; None: anything.
-        makes_new: Whether each instance is made for this runtime, which closes it when it lets it go.
+        makes_new: Whether each instance is made for this runtime, which closes it when it lets it
+            go.
     """
 
     make: Callable[[], Any]
@@ -50,13 +51,17 @@ class Incoming:
         self._decoded: tuple[Envelope, Any] | None = None
 
     def decoded(self) -> tuple[Envelope, Any]:
+        """What was sent about the message, and the message. Raises `InvalidMessage`."""
         if self._decoded is None:
             self._decoded = self._decode(self.content)
         return self._decoded
 
 
 class Activation:
-    """One agent that is active here: its instance, its mailbox, the turns whose ends are not told yet."""
+    """One agent that is active here.
+
+    Its instance, its mailbox, the turns whose ends are not told yet.
+    """
 
     __slots__ = (
         "agent_id",
@@ -81,6 +86,7 @@ class Activation:
 
     @property
     def is_idle(self) -> bool:
+        """Whether nothing waits, runs, or is still to be told."""
         return self.mailbox.is_idle and not self.turns and not self.ended
 
 
@@ -133,7 +139,10 @@ class Turn:
         self.unconfirmed += 1
 
     def end_publish(self, error: CallboardError | None) -> None:
-        """The host has confirmed or refused it. A refusal fails the turn, also after its handler returned."""
+        """The host has confirmed or refused it.
+
+        A refusal fails the turn, also after its handler returned.
+        """
         self.unconfirmed -= 1
         if error is not None and self.error is None:
             self.error = error

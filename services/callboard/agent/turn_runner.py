@@ -1,12 +1,12 @@
 """The shell that runs turns: it holds the agents of one process and does what `core.turns` allows.
 
-Deliveries and calls come in by plain methods that never wait; what came of them leaves through a `TurnOutput`.
-One task serves a mailbox while there is something in it, so that an idle agent costs no task and a busy one
-no task an event.
+Deliveries and calls come in by plain methods that never wait; what came of them leaves through a
+`TurnOutput`. One task serves a mailbox while there is something in it, so that an idle agent costs
+no task and a busy one no task an event.
 
-The end of a turn is told in two steps. A turn that published has ended for its agent, whose next turn may
-begin; but it is settled only when the host has all that it published, and fails if that was refused.
-Settlements of one agent leave in order.
+The end of a turn is told in two steps. A turn that published has ended for its agent, whose next
+turn may begin; but it is settled only when the host has all that it published, and fails if that
+was refused. Settlements of one agent leave in order.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from callboard.core.frames import (
     clipped,
 )
 from callboard.core.identity import AgentId, TopicId
+from callboard.core.limits import too_large
 from callboard.core.partition import partition_of
 from callboard.core.turns import Admission
 
@@ -74,8 +75,8 @@ class TurnOutput(Protocol):
 class TurnRunner:
     """Runs the turns of the agents of one process.
 
-    Lifecycle: make it, give it factories; `deliver`, `call`, `cancel`, `surrender` while inside `run`.
-    Outside of `run` what arrives is kept and no turn begins. No turn outlives `run`.
+    Lifecycle: make it, give it factories; `deliver`, `call`, `cancel`, `surrender` while inside
+    `run`. Outside of `run` what arrives is kept and no turn begins. No turn outlives `run`.
     """
 
     def __init__(
@@ -84,12 +85,21 @@ class TurnRunner:
         output: TurnOutput,
         serializers: SerializationRegistry,
         codec: Codec,
+        *,
         on_response: Callable[[Any, AgentId, AgentId | None], Awaitable[Any]] | None = None,
         max_calls_waiting: int = 64,
     ) -> None:
-        """Args:
-        on_response: Sees each reply before it leaves, with the agents that reply and called; what it returns is sent.
-        max_calls_waiting: Calls that may wait for one agent; more are refused with RESOURCE_EXHAUSTED.
+        """Take in nothing yet, and run nothing before `run`.
+
+        Args:
+            runtime: What factories and handlers find as theirs.
+            output: Where the runner tells what came of deliveries, calls and partitions.
+            serializers: Write and read messages.
+            codec: Wraps them for the wire.
+            on_response: Sees each reply before it leaves, with the agents that reply and called;
+                what it returns is sent.
+            max_calls_waiting: Calls that may wait for one agent; more are refused with
+                RESOURCE_EXHAUSTED.
         """
         self._runtime = runtime
         self._output = output
@@ -133,7 +143,10 @@ class TurnRunner:
         }
 
     async def instance_of(self, agent_id: AgentId) -> Agent:
-        """The instance of an agent, made when there is none. Raises `NotFound` for a type without factory."""
+        """The instance of an agent, made when there is none.
+
+        Raises `NotFound` for a type without factory.
+        """
         activation = self._activation((agent_id.type, agent_id.key))
         return activation.instance or await self._instantiate(activation)
 
@@ -184,7 +197,10 @@ class TurnRunner:
             self._check(activation)
 
     def surrender(self, asked: Partitions) -> None:
-        """Give partitions up: what runs ends, what waits is released, then `TurnOutput.surrendered`."""
+        """Give partitions up.
+
+        What runs ends, what waits is released, then `TurnOutput.surrendered`.
+        """
         done: list[tuple[int, Grant]] = []
         for partition, grant in asked.partitions:
             place = (asked.agent_type, partition)
@@ -214,7 +230,10 @@ class TurnRunner:
                 self._tasks = None
 
     async def pause(self) -> None:
-        """Begin no event's turn from here on; return when no turn runs. Calls are still served meanwhile."""
+        """Begin no event's turn from here on; return when no turn runs.
+
+        Calls are still served meanwhile.
+        """
         self._is_paused = True
         while self._turns:
             self._no_turns.clear()
@@ -230,7 +249,10 @@ class TurnRunner:
         return not self._busy
 
     async def close_agents(self) -> None:
-        """Call ``close`` of every instance, and forget them. One that raises does not keep the others."""
+        """Call ``close`` of every instance, and forget them.
+
+        One that raises does not keep the others.
+        """
         for agent_id, agent in self.instances.items():
             await self._close(agent, agent_id)
         self._activations.clear()
@@ -239,7 +261,10 @@ class TurnRunner:
     # Inside.
 
     def tell(self, turn: Turn) -> None:
-        """All that ``turn`` published is confirmed or refused: tell how it ended, in order for events."""
+        """All that ``turn`` published is confirmed or refused.
+
+        Tell how it ended, in order for events.
+        """
         activation = turn.activation
         if turn.delivery is None:
             self._tell_call(turn)
@@ -308,7 +333,7 @@ class TurnRunner:
             self._tasks.create_task(self._work(activation), name=f"agent {activation.agent_id}")
 
     async def _work(self, activation: Activation) -> None:
-        """Run what is in the mailbox until it is empty, or a turn that was let in between goes on."""
+        """Run what is in the mailbox, until it is empty or a turn that was let in goes on."""
         mailbox = activation.mailbox
         try:
             while (item := mailbox.next(events=not self._is_paused)) is not None:
@@ -400,7 +425,8 @@ class TurnRunner:
                 except (CantHandleException, RemoteAgentError):
                     raise
                 except Exception as error:
-                    # Also one of Callboard's own: an agent that finds no other agent was itself found.
+                    # Also one of Callboard's own: an agent that finds no other agent was itself
+                    # found.
                     raise RemoteAgentError(type(error).__name__, str(error)) from error
         finally:
             CURRENT_TURN.reset(token)
@@ -413,7 +439,10 @@ class TurnRunner:
         return turn
 
     def _is_stopping(self, turn: Turn) -> bool:
-        """Whether a cancellation is the runner's end rather than the turn's; if so the turn is dropped."""
+        """Whether a cancellation is the runner's end rather than the turn's.
+
+        If so the turn is dropped.
+        """
         task = turn.task
         asked = task.cancelling() if task is not None else 0
         if asked <= turn.is_cancelled:
@@ -433,7 +462,10 @@ class TurnRunner:
         turn.activation.mailbox.finish(turn.id)
 
     def _end(self, turn: Turn) -> None:
-        """The handler has returned: the agent is free; the end is told now or when all is confirmed."""
+        """The handler has returned: the agent is free.
+
+        The end is told now or when all is confirmed.
+        """
         self._drop(turn)
         if turn.delivery is not None:
             turn.activation.ended.append(turn)
@@ -502,7 +534,8 @@ class TurnRunner:
                 raise
         expected = factory.expected_class
         if expected is not None and not isinstance(agent, expected):
-            msg = f"the factory of {agent_id.type!r} made a {type(agent).__name__}, not a {expected.__name__}"
+            made_class = type(agent).__name__
+            msg = f"the factory of {agent_id.type!r} made a {made_class}, not a {expected.__name__}"
             raise TypeError(msg)
         return agent
 
@@ -517,6 +550,5 @@ class TurnRunner:
             return self._codec.encode_payload(Envelope("", JSON_DATA_CONTENT_TYPE, b"null", ""))
         payload = self._codec.encode_payload(Envelope(*self._serializers.serialize(result), ""))
         if len(payload) > self.max_payload_bytes:
-            msg = f"the reply has {len(payload)} bytes, the host takes at most {self.max_payload_bytes}"
-            raise ResourceExhausted(msg)
+            raise ResourceExhausted(too_large("reply", len(payload), self.max_payload_bytes))
         return payload

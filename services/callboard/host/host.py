@@ -48,13 +48,16 @@ class Host:
         limits: BrokerLimits | None = None,
         extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
-        """Args:
-        address: Where to serve workers, as ``host:port``; port 0 takes a free one.
-        port: Takes the place of the address's port.
-        operators_address: Where to serve tools; None is the next port up, or a free one for port 0.
-        engine: Where events are kept; None keeps them in memory.
-        limits: The bounds to keep; None for the defaults.
-        extra_grpc_config: Options for the gRPC server, after Callboard's own.
+        """Describe it; nothing is opened before `start`.
+
+        Args:
+            address: Where to serve workers, as ``host:port``; port 0 takes a free one.
+            port: Takes the place of the address's port.
+            operators_address: Where to serve tools; None is the next port up, a free one for port
+                0.
+            engine: Where events are kept; None keeps them in memory.
+            limits: The bounds to keep; None for the defaults.
+            extra_grpc_config: Options for the gRPC server, after Callboard's own.
         """
         machine, _, own_port = address.rpartition(":")
         if not machine or not own_port.isdecimal():
@@ -93,7 +96,10 @@ class Host:
     # Life.
 
     async def start(self) -> None:
-        """Begin to serve; returns when workers can connect. Raises `Unavailable` when it cannot listen there."""
+        """Begin to serve; returns when workers can connect.
+
+        Raises `Unavailable` when it cannot listen there.
+        """
         if self._main is not None:
             msg = "the host has been started already"
             raise NotAllowedNow(msg)
@@ -105,7 +111,10 @@ class Host:
             await self._main
 
     async def stop(self, grace: float = STOP_GRACE_S) -> None:
-        """End every stream and stop serving; at most ``grace`` seconds for unary calls. Idempotent."""
+        """End every stream and stop serving; at most ``grace`` seconds for unary calls.
+
+        Idempotent.
+        """
         if self._main is None:
             msg = "the host has not been started"
             raise NotAllowedNow(msg)
@@ -187,7 +196,7 @@ class Host:
                 await context.abort(status_of(error), str(error))
 
         service, _, method = CONNECT[1:].partition("/")
-        handler = grpc.stream_stream_rpc_method_handler(connect)
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )

@@ -29,9 +29,9 @@ log = structlog.get_logger(__name__)
 class WorkerStream:
     """The life of one ``Connect`` call.
 
-    The writer is the generator that gRPC drives; the reader is a task of the host's. Either may find that
-    the stream has ended, and `end` is idempotent. The reader is never cancelled: gRPC ends its read
-    when the stream is over, and cancelling a read leaks memory (grpc/grpc#43360).
+    The writer is the generator that gRPC drives; the reader is a task of the host's. Either may
+    find that the stream has ended, and `end` is idempotent. The reader is never cancelled: gRPC
+    ends its read when the stream is over, and cancelling a read leaks memory (grpc/grpc#43360).
     """
 
     def __init__(self, switchboard: Switchboard, requests: AsyncIterator[bytes]) -> None:
@@ -105,8 +105,8 @@ def _hello_of(data: bytes) -> pb.Hello:
     hello = message.hello
     if not hello.version_min <= PROTOCOL_VERSION <= hello.version_max:
         msg = (
-            f"this host speaks protocol version {PROTOCOL_VERSION}, the worker {hello.version_min} to "
-            f"{hello.version_max}"
+            f"this host speaks protocol version {PROTOCOL_VERSION}, "
+            f"the worker {hello.version_min} to {hello.version_max}"
         )
         raise NotAllowedNow(msg)
     check_key("client id", hello.client_id)

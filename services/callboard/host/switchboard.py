@@ -1,4 +1,7 @@
-"""Where a host's streams, broker, engine and clock meet. It does what the broker says and holds no rule."""
+"""Where a host's streams, broker, engine and clock meet.
+
+It does what the broker says and holds no rule.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ log = structlog.get_logger(__name__)
 class Switchboard:
     """Connects the streams of a host with its broker.
 
-    Lifecycle: make it inside a running loop; `run` keeps commits until cancelled; readers of streams live
-    in ``tasks``.
+    Lifecycle: make it inside a running loop; `run` keeps commits until cancelled; readers of
+    streams live in ``tasks``.
     """
 
     def __init__(self, broker: Broker, engine: Engine, tasks: asyncio.TaskGroup) -> None:
@@ -45,7 +48,10 @@ class Switchboard:
     # Streams.
 
     def admit(self, hello: pb.Hello, stream: WorkerStream) -> tuple[Session, pb.ConnectResponse]:
-        """Begin a session. A session of the same client-id ends: its worker is taken to be a former one."""
+        """Begin a session.
+
+        A session of the same client-id ends: its worker is taken to be a former one.
+        """
         if self._is_closed:
             msg = "the host is stopping"
             raise Unavailable(msg)
@@ -95,7 +101,8 @@ class Switchboard:
             broker.publish(session, frame.publishes)
             unanswered = session.last_publish - session.outbox.published_through
             if unanswered > 2 * broker.limits.publish_window:
-                msg = f"{unanswered} publishes are unanswered, the window is {broker.limits.publish_window}"
+                window = broker.limits.publish_window
+                msg = f"{unanswered} publishes are unanswered, the window is {window}"
                 raise ProtocolViolation(msg)
         if frame.settlements:
             broker.settle(session, frame.settlements, now)

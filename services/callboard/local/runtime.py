@@ -1,7 +1,8 @@
 """The runtime without a host: the same broker, turns and encoding, in one process.
 
-What works here works distributed: messages are written and read again, events queue by agent, handlers run
-one turn at a time, calls end by the same rules. Only the wire, and what a lost connection does, is missing.
+What works here works distributed: messages are written and read again, events queue by agent,
+handlers run one turn at a time, calls end by the same rules. Only the wire, and what a lost
+connection does, is missing.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from callboard.wire.codec import CloudEventCodec
 class LocalRuntime(BaseRuntime):
     """Agents in one process.
 
-    Used as ``async with LocalRuntime() as runtime``, or with AutoGen's `start`, `stop_when_idle` and `close`.
-    Before `start` events and calls are taken and wait. All methods belong to one event loop.
+    Used as ``async with LocalRuntime() as runtime``, or with AutoGen's `start`, `stop_when_idle`
+    and `close`. Before `start` events and calls are taken and wait. All methods belong to one event
+    loop.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class LocalRuntime(BaseRuntime):
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
         limits: BrokerLimits | None = None,
     ) -> None:
-        """Args:
-        intervention_handlers: See messages before they are taken, in this order.
-        call_timeout_s: How long a call may take that names no time.
-        limits: The bounds of the broker; None for a host's defaults.
+        """Describe it; nothing is opened before `start`.
+
+        Args:
+            intervention_handlers: See messages before they are taken, in this order.
+            call_timeout_s: How long a call may take that names no time.
+            limits: The bounds of the broker; None for a host's defaults.
         """
         super().__init__(
             CloudEventCodec(),
@@ -82,7 +86,7 @@ class LocalRuntime(BaseRuntime):
         )
 
     async def stop(self) -> None:
-        """Begin no further event's turn and return when those that run have ended; what waits stays.
+        """Begin no further event's turn; return when those that run have ended. What waits stays.
 
         Calls that running turns make are still served. `start` goes on from here.
         """
@@ -173,7 +177,8 @@ class LocalRuntime(BaseRuntime):
         """Never asked for: there is one session."""
         self._broker.surrendered(self._session, partitions, self._now())
 
-    # The pump: does what the broker left to be done, once for all that happened in one step of the loop.
+    # The pump: does what the broker left to be done, once for all that happened in one step of the
+    # loop.
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

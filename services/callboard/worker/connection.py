@@ -34,7 +34,10 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
-"""Pauses between attempts to connect: doubled each time, and cut by a random part of up to a half."""
+"""Pauses between attempts to connect.
+
+Doubled each time, and cut by a random part of up to a half.
+"""
 
 
 class Welcome(NamedTuple):
@@ -58,8 +61,8 @@ class Identity(NamedTuple):
 class Connection:
     """One stream to one host.
 
-    Lifecycle: `open`, then `run` until the stream ends. The reader is never cancelled while the stream is
-    open; `run` cancels the call itself, which ends the read.
+    Lifecycle: `open`, then `run` until the stream ends. The reader is never cancelled while the
+        stream is open; `run` cancels the call itself, which ends the read.
     """
 
     def __init__(
@@ -117,7 +120,7 @@ class Connection:
     async def _greet(
         cls, address: str, channel: grpc.aio.Channel, identity: Identity
     ) -> Connection:
-        call = channel.stream_stream(CONNECT)()
+        call: Any = channel.stream_stream(CONNECT)()  # grpcio has no public type for it
         hello = pb.Hello(
             version_min=PROTOCOL_VERSION,
             version_max=PROTOCOL_VERSION,

@@ -26,6 +26,7 @@ from callboard.core.frames import (
     Outcome,
     Partitions,
     Publish,
+    Registered,
     Registration,
     RegistrationError,
     Reply,
@@ -45,8 +46,9 @@ class WorkerRuntime(BaseRuntime):
     """Agents that serve a host, and programs that use agents through it.
 
     Used as ``async with WorkerRuntime(address) as runtime``, or with AutoGen's `start` and `stop`.
-    Lifecycle: NEW -> RUNNING -> DRAINING -> CLOSED; a runtime runs once. When the host is lost, everything
-    that waits for it ends with `Unavailable`, and so does everything asked for later.
+    Lifecycle: NEW -> RUNNING -> DRAINING -> CLOSED; a runtime runs once. When the host is lost,
+        everything that waits for it ends with `Unavailable`, and so does everything asked for
+        later.
     """
 
     def __init__(
@@ -60,15 +62,17 @@ class WorkerRuntime(BaseRuntime):
         intervention_handlers: Sequence[InterventionHandler] = (),
         extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
-        """Args:
-        host_address: The host, as ``host:port``; ``http://`` before it is taken off.
-        client_id: Names this worker over restarts of its process: agents come back to where they were.
-            None makes a name of its own for this process.
-        connect_timeout_s: How long to look for a host.
-        drain_timeout_s: How long `stop` lets turns go on before it cancels them.
-        call_timeout_s: How long a call may take that names no time.
-        intervention_handlers: See messages before they leave, in this order.
-        extra_grpc_config: Options for the gRPC channel, after Callboard's own.
+        """Describe it; nothing is opened before `start`.
+
+        Args:
+            host_address: The host, as ``host:port``; ``http://`` before it is taken off.
+            client_id: Names this worker over restarts of its process, so that agents come back.
+                None makes a name of its own for this process.
+            connect_timeout_s: How long to look for a host.
+            drain_timeout_s: How long `stop` lets turns go on before it cancels them.
+            call_timeout_s: How long a call may take that names no time.
+            intervention_handlers: See messages before they leave, in this order.
+            extra_grpc_config: Options for the gRPC channel, after Callboard's own.
         """
         super().__init__(
             CloudEventCodec(),
@@ -121,7 +125,8 @@ class WorkerRuntime(BaseRuntime):
     async def stop(self) -> None:
         """Leave: finish the turns that run, give back what waits, end the session. Idempotent.
 
-        Turns that take longer than the drain timeout are cancelled; the host hands their events out again.
+        Turns that take longer than the drain timeout are cancelled; the host hands their events out
+        again.
         """
         if self._main is None:
             msg = "the runtime has not been started"
@@ -137,7 +142,10 @@ class WorkerRuntime(BaseRuntime):
     async def stop_when_signal(
         self, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
     ) -> None:
-        """Run until one of ``signals`` comes, then `stop`. Raises `Unavailable` when the host is lost first."""
+        """Run until one of ``signals`` comes, then `stop`.
+
+        Raises `Unavailable` when the host is lost first.
+        """
         loop = asyncio.get_running_loop()
         for each in signals:
             loop.add_signal_handler(each, self._stop_asked.set)
@@ -199,7 +207,10 @@ class WorkerRuntime(BaseRuntime):
             self._end_all(self._failure or Unavailable("the runtime has stopped"))
 
     async def _leave(self, connection: Connection) -> None:
-        """When asked to stop: ask the host for leave, wait until nothing is left here, close the stream."""
+        """When asked to stop.
+
+        Ask the host for leave, wait until nothing is left here, close the stream.
+        """
         await self._stop_asked.wait()
         connection.outbox.drain = True
         connection.wake()
@@ -281,28 +292,35 @@ class WorkerRuntime(BaseRuntime):
             self._connection.wake()
 
     def _take(self, frame: HostFrame) -> None:
-        """The host has said something. What it asks to surrender comes after what it delivered before."""
+        """The host has said something.
+
+        What it asks to surrender comes after what it had delivered before.
+        """
         for registered in frame.registered:
-            for revision in [each for each in self._registrations if each <= registered.revision]:
-                future = self._registrations.pop(revision)
-                if not future.done():
-                    future.set_result(registered.errors)
+            self._take_registered(registered)
         if frame.published_through or frame.published_beyond:
             self._confirm(frame)
         for refusal in frame.settlements_refused:
             log.warning("settlement refused", number=refusal.number, reason=refusal.reason)
-        for event, targets in frame.deliveries:
-            self._runner.deliver(event, targets)
-        for call in frame.calls:
-            self._runner.call(call)
         for reply in frame.replies:
             self._calls.take(reply)
+        runner = self._runner
+        for event, targets in frame.deliveries:
+            runner.deliver(event, targets)
+        for call in frame.calls:
+            runner.call(call)
         for call_id in frame.cancels:
-            self._runner.cancel(call_id)
+            runner.cancel(call_id)
         for surrender in frame.surrenders:
-            self._runner.surrender(surrender)
+            runner.surrender(surrender)
         if frame.drain:
             self._drained.set()
+
+    def _take_registered(self, registered: Registered) -> None:
+        for revision in [each for each in self._registrations if each <= registered.revision]:
+            future = self._registrations.pop(revision)
+            if not future.done():
+                future.set_result(registered.errors)
 
     def _confirm(self, frame: HostFrame) -> None:
         connection = self._require_connection()
