@@ -1,7 +1,8 @@
 """AutoGen's public runtime API, as a table: what `autogen_api.json` holds.
 
 ``python tests/autogen_api.py`` writes the table anew, in an environment with
-``autogen-core autogen-ext[grpc]`` of the version that it is to be about.
+``autogen-core autogen-ext[grpc]`` of the version that it is to be about (the two cannot be
+installed beside the newest protobuf); ``--check`` compares it with the table and writes nothing.
 """
 
 from __future__ import annotations
@@ -87,5 +88,9 @@ def is_protocol(thing: type[Any]) -> bool:
 
 if __name__ == "__main__":
     lines = [f"  {json.dumps(name)}: {json.dumps(about)}" for name, about in surface().items()]
-    TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    table = "{\n" + ",\n".join(lines) + "\n}\n"
+    if sys.argv[1:] != ["--check"]:
+        TABLE.write_text(table)
+    elif TABLE.read_text() != table:
+        sys.exit("the table is not what the installed AutoGen has")
     sys.stdout.write(f"{len(lines)} names\n")

@@ -15,13 +15,13 @@ from callboard import (
     AgentId,
     AgentNotFound,
     CancellationToken,
+    CantHandleException,
     DeadlineExceeded,
     InvalidIdentifier,
     RemoteAgentError,
     ResourceExhausted,
     TopicId,
 )
-from callboard.core.errors import CallboardError
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ async def test_a_call_to_an_unknown_type_fails_at_once(world: World) -> None:
 
 async def test_a_call_without_a_handler_fails_naming_the_message(world: World) -> None:
     """An agent that has no handler says so to the caller."""
-    with pytest.raises(CallboardError, match="Unheard"):
+    with pytest.raises(CantHandleException, match="Unheard"):
         await world.runtime.send_message(Unheard(), AgentId("echo", world.key))
 
 
 async def test_a_call_past_its_deadline_ends_and_its_handler_is_stopped(world: World) -> None:
-    """The caller gets DeadlineExceeded, the handler its cancellation, the agent its next message."""
+    """The caller gets DeadlineExceeded, the handler is cancelled, the agent goes on."""
     agent = AgentId("troublemaker", world.key)
     with pytest.raises(DeadlineExceeded, match=f"troublemaker/{world.key}"):
         await world.runtime.send_message(Hold(), agent, timeout_s=0.2)

@@ -261,7 +261,7 @@ async def test_a_registration_is_judged_entry_by_entry(raw: RawWorker) -> None:
 
 
 async def test_the_port_of_another_host_is_refused(host: Host) -> None:
-    """A second binding of the port fails with a line that names it, for workers and for operators."""
+    """A second binding of a port fails with a line that names it."""
     with pytest.raises(Unavailable, match=f"cannot listen on {host.address}"):
         await Host(host.address, operators_address="127.0.0.1:0").start()
     with pytest.raises(Unavailable, match=f"cannot listen on {host.operators_address}"):

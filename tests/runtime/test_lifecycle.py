@@ -144,7 +144,7 @@ async def test_agents_can_be_reached_saved_and_restored(
 async def test_an_instance_made_elsewhere_can_be_served(
     runtime: LocalRuntime | WorkerRuntime,
 ) -> None:
-    """register_instance serves the very object, more of them under one type, and no others of that type."""
+    """register_instance serves the very object, and others of its type, but makes none."""
     first, second = Counter(), Counter()
     await first.register_instance(runtime, AgentId("mine", "1"))
     await second.register_instance(runtime, AgentId("mine", "2"))
@@ -341,7 +341,7 @@ async def test_a_worker_that_is_not_started_or_has_stopped_says_so() -> None:
 
 
 async def test_a_drain_has_an_end_even_if_a_turn_has_none() -> None:
-    """A turn that does not end is cancelled after the drain timeout, and its event is handed out again."""
+    """A turn without end is cancelled after the drain timeout; its event goes elsewhere."""
     async with Host(port=0) as host:
         started: asyncio.Queue[str] = asyncio.Queue()
 

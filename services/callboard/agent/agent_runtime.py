@@ -45,7 +45,8 @@ class AgentRuntime(Protocol):
                 default.
 
         Returns:
-            What the handler returned, None included.
+            What the handler returned, None included; an `UnknownPayload` when this runtime does not
+            know its class (`add_message_serializer` tells it).
 
         Raises:
             AgentNotFound: No worker registered the recipient's type.

@@ -17,7 +17,11 @@ from callboard.agent.calls_made import CallsMade, resolve
 from callboard.agent.cancellation import CancellationToken
 from callboard.agent.context import MessageContext
 from callboard.agent.declarations import Declarations
-from callboard.agent.exceptions import MessageDroppedException, NotAccessibleError
+from callboard.agent.exceptions import (
+    CantHandleException,
+    MessageDroppedException,
+    NotAccessibleError,
+)
 from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.agent.intervention import DropMessage, InterventionHandler
 from callboard.agent.serialization import MessageSerializer, SerializationRegistry
@@ -27,13 +31,22 @@ from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
     AlreadyRegistered,
     CallboardError,
+    Code,
     DeadlineExceeded,
     NotFound,
     ResourceExhausted,
     error_of,
 )
 from callboard.core.event import Address, Delivery, Event
-from callboard.core.frames import Call, Outcome, Partitions, Registration, RegistrationError, Reply
+from callboard.core.frames import (
+    Call,
+    CallFailure,
+    Outcome,
+    Partitions,
+    Registration,
+    RegistrationError,
+    Reply,
+)
 from callboard.core.identity import AgentId, AgentType, TopicId
 from callboard.core.limits import too_large
 from callboard.core.subscription import Subscription
@@ -60,12 +73,12 @@ class BaseRuntime(ABC):
         self,
         codec: Codec,
         *,
-        intervention_handlers: Sequence[InterventionHandler] = (),
+        intervention_handlers: Sequence[InterventionHandler] | None = None,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
     ) -> None:
         self._codec = codec
         self._call_timeout_s = call_timeout_s
-        self._interventions = tuple(intervention_handlers)
+        self._interventions = tuple(intervention_handlers or ())
         self._serializers = SerializationRegistry()
         self._max_event_bytes = 1 << 62
         self._runner = TurnRunner(
@@ -148,7 +161,7 @@ class BaseRuntime(ABC):
         )
         reply = await self._calls.reply_to(call, token)
         if reply.error is not None:
-            raise reply.error.as_error()
+            raise _error_of(reply.error)
         return self._decode(reply.payload)
 
     async def publish_message(
@@ -300,6 +313,18 @@ class BaseRuntime(ABC):
         self._declarations.drop_subscription(id)
         await self._redeclare("subscription", id)
 
+    async def unregister_factory(self, type: AgentType) -> None:
+        """Serve a type no longer; what `BaseAgent.register` does when a later part of it fails."""
+        self._declarations.drop_type(type.type)
+        self._runner.remove_factory(type.type)
+        await self._redeclare("type", type.type)
+
+    async def unregister_agent_instance(self, agent_id: AgentId) -> None:
+        """Serve an instance no longer, and its type when it was the last."""
+        self._instances.pop(agent_id, None)
+        if not any(other.type == agent_id.type for other in self._instances):
+            await self.unregister_factory(AgentType(agent_id.type))
+
     def add_message_serializer(
         self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]
     ) -> None:
@@ -340,7 +365,7 @@ class BaseRuntime(ABC):
         }
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
-        """Give instances the state that `save_state` returned, making them where they are missing."""
+        """Give instances the state that `save_state` returned, making those that are missing."""
         for name, agent_state in state.items():
             agent_id = AgentId.parse(name)
             if agent_id.type in self._declarations.types:
@@ -455,3 +480,14 @@ def _is_dropped(message: object) -> bool:
 
 def _address(agent_id: AgentId | None) -> Address | None:
     return None if agent_id is None else (agent_id.type, agent_id.key)
+
+
+def _error_of(failure: CallFailure) -> CallboardError:
+    """The error to raise for a failed call; those of the agent layer are not known to the core."""
+    match failure.code:
+        case Code.UNIMPLEMENTED if not failure.type:
+            return CantHandleException(failure.message)
+        case Code.ABORTED if not failure.type:
+            return MessageDroppedException(failure.message)
+        case _:
+            return failure.as_error()

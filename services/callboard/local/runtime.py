@@ -46,7 +46,7 @@ class LocalRuntime(BaseRuntime):
     def __init__(
         self,
         *,
-        intervention_handlers: Sequence[InterventionHandler] = (),
+        intervention_handlers: Sequence[InterventionHandler] | None = None,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
         limits: BrokerLimits | None = None,
     ) -> None:

@@ -40,6 +40,11 @@ Doubled each time, and cut by a random part of up to a half.
 """
 
 
+STREAM_ERRORS = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+"""What gRPC raises from a read or write on a stream that is over: a status, its own failure to
+carry the operation out ("Internal error from Core"), or the state of a call that has ended."""
+
+
 class Welcome(NamedTuple):
     """What the host said when it took the worker in; see ``Welcome`` in the proto."""
 
@@ -131,7 +136,7 @@ class Connection:
         try:
             await call.write(pb.ConnectRequest(hello=hello).SerializeToString())
             data = await call.read()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+        except STREAM_ERRORS as error:
             raise await _ending_of(call, address) from error
         if data is grpc.aio.EOF:
             raise await _ending_of(call, address)
@@ -183,7 +188,7 @@ class Connection:
         try:
             while (data := await call.read()) is not grpc.aio.EOF:
                 take(decode_host_frame(parse_host_frame(data)))
-        except grpc.aio.AioRpcError:
+        except STREAM_ERRORS:
             log.debug(
                 "stream ended", address=self.address
             )  # why is in the call's status: see `run`
@@ -201,10 +206,8 @@ class Connection:
                 else:
                     self._wake.clear()
                     await self._wake.wait()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            log.debug(
-                "stream ended", address=self.address
-            )  # InvalidStateError: it was over before the write
+        except STREAM_ERRORS:
+            log.debug("stream ended", address=self.address)
 
 
 async def _ending_of(call: Any, address: str) -> CallboardError:

@@ -59,7 +59,7 @@ class WorkerRuntime(BaseRuntime):
         connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
         drain_timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
-        intervention_handlers: Sequence[InterventionHandler] = (),
+        intervention_handlers: Sequence[InterventionHandler] | None = None,
         extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
         """Describe it; nothing is opened before `start`.
