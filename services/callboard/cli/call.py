@@ -34,13 +34,13 @@ def run(agent: str, *, type_name: str, data: str, timeout_s: float | None, **giv
 
 async def _call(
     settings: ClientSettings, agent_id: AgentId, message: UnknownPayload, timeout_s: float | None
-) -> Any:  # noqa: ANN401 (whatever the handler returned)
+) -> Any:
     # Ctrl-C cancels this task and so the call; the host is told before the runtime leaves.
     async with settings.runtime() as runtime:
         return await runtime.send_message(message, agent_id, timeout_s=timeout_s)
 
 
-def _show(reply: Any) -> None:  # noqa: ANN401 (whatever the handler returned)
+def _show(reply: Any) -> None:
     value = reply
     if isinstance(reply, UnknownPayload):
         value = _value_of(reply)
@@ -52,7 +52,7 @@ def _show(reply: Any) -> None:  # noqa: ANN401 (whatever the handler returned)
         typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _value_of(reply: UnknownPayload) -> Any:  # noqa: ANN401 (any JSON)
+def _value_of(reply: UnknownPayload) -> Any:
     """JSON as it is; another reply as what travelled, in the words of CloudEvents' JSON format."""
     if reply.data_content_type == JSON_DATA_CONTENT_TYPE:
         return json.loads(reply.payload)

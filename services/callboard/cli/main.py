@@ -195,7 +195,7 @@ def dev(
     debug: Debug = False,
 ) -> None:
     """Run a host and workers in one terminal; when a file changes the workers start again."""
-    _begin(log_level, log_format, debug=debug)
+    _begin(log_level or "warning", log_format, debug=debug)
     _module("dev").run(
         targets,
         worker_count=workers,
@@ -356,7 +356,7 @@ def _begin(log_level: str | None, log_format: str | None, *, debug: bool) -> Non
     _module("log").set_up(log_level=log_level, log_format=log_format)
 
 
-def _module(name: str) -> Any:  # noqa: ANN401 (imported when it is needed)
+def _module(name: str) -> Any:
     return import_module(f"callboard.cli.{name}")
 
 

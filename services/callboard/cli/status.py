@@ -85,7 +85,7 @@ async def _ask(address: str, timeout_s: float) -> pb.DescribeResponse:
 def _plain(message: Message) -> dict[str, Any]:
     """A message as JSON values, every field there; protobuf's own JSON has integers as text."""
 
-    def value_of(value: Any) -> Any:  # noqa: ANN401 (a field's value)
+    def value_of(value: Any) -> Any:
         if isinstance(value, Message):
             return _plain(value)
         if isinstance(value, str | int | float):

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 import typer
 
 from callboard.cli.settings import read_settings
 from callboard.cli.signals import StopSignals
 from callboard.worker.loader import Target
 from callboard.worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
 
 
 def run(names: Sequence[str], **given: object) -> None:
@@ -27,6 +30,7 @@ async def _serve(settings: WorkerSettings, targets: Sequence[Target]) -> None:
     runtime = settings.runtime()
     is_connected = False
     with StopSignals() as signals:
+        log.debug("connecting", host=settings.host)
         try:
             async with signals.cut_short():
                 await runtime.start()

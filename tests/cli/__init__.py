@@ -1,0 +1,1 @@
+"""The `callboard` command, run as people run it: processes, their output and their exit codes."""
