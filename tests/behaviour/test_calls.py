@@ -255,3 +255,9 @@ async def test_a_publish_in_a_turn_reaches_its_agents(world: World) -> None:
     watch = await world.watch()
     await world.runtime.publish_message(Order(1), TopicId("orders", world.key))
     assert await watch.numbers(1) == [1]
+
+
+async def test_none_is_a_message_as_well_as_an_answer(world: World) -> None:
+    """A call may carry None; the handler gets None."""
+    with pytest.raises(CantHandleException, match="NoneType"):
+        await world.runtime.send_message(None, AgentId("echo", world.key))

@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+NO_VALUE = (b"null", b"")
+"""What ``None`` travels as, under an empty type name."""
+
 
 class TurnOutput(Protocol):
     """Where the runner tells what came of deliveries, calls and partitions. Nothing here waits."""
@@ -159,7 +162,7 @@ class TurnRunner:
             activation = self._activations.get(delivery.agent)
             if activation is None:
                 activation = self._activation(delivery.agent)
-            if self._is_given_up(activation, delivery.grant):
+            if self._is_too_late(activation, delivery.grant):
                 self._let_go(activation)
                 continue
             if activation.mailbox.deliver(delivery, incoming) and not activation.is_served:
@@ -168,7 +171,7 @@ class TurnRunner:
     def call(self, call: Call) -> None:
         """Take in a call for an agent of this process."""
         activation = self._activation(call.target)
-        if self._is_given_up(activation, call.grant) and activation.mailbox.is_idle:
+        if self._is_given_up(activation, call.grant):
             self._let_go(activation)
             return
         match activation.mailbox.call(call):
@@ -297,13 +300,20 @@ class TurnRunner:
             self._by_partition.setdefault((agent[0], partition), set()).add(activation)
         return activation
 
-    def _is_given_up(self, activation: Activation, grant: Grant | None) -> bool:
-        """Whether what came under ``grant`` is too late: the host hands it out anew, elsewhere."""
-        if not self._leaving and not self._given_up:
-            return False
+    def _is_too_late(self, activation: Activation, grant: Grant | None) -> bool:
+        """Whether an event under ``grant`` may begin no turn: the host hands it out anew."""
         place = (activation.agent_id.type, activation.partition)
-        given_up = self._leaving.get(place) or self._given_up.get(place)
-        return given_up is not None and grant is not None and grant <= given_up
+        return place in self._leaving or self._is_given_up(activation, grant)
+
+    def _is_given_up(self, activation: Activation, grant: Grant | None) -> bool:
+        """Whether ``grant`` was surrendered.
+
+        A call is taken in until then: a turn that the surrender waits for may wait for it.
+        """
+        if not self._given_up or grant is None:
+            return False
+        given_up = self._given_up.get((activation.agent_id.type, activation.partition))
+        return given_up is not None and grant <= given_up
 
     def _let_go(self, activation: Activation) -> None:
         """Forget an activation that was made only to find that it may not run."""
@@ -365,6 +375,8 @@ class TurnRunner:
             turn.outcome = Rejected(
                 "handler_error", "CancelledError: something that the turn waited for was cancelled"
             )
+        except NotFound as error:
+            turn.outcome = Rejected("no_such_type", clipped(str(error)))
         except InvalidMessage as error:
             turn.outcome = Rejected("bad_payload", clipped(str(error)))
         except CantHandleException as error:
@@ -389,9 +401,7 @@ class TurnRunner:
         sender = AgentId(*call.sender) if call.sender else None
         try:
             envelope = self._codec.decode_payload(call.payload)
-            message = self._serializers.deserialize(
-                envelope.data, envelope.type_name, envelope.content_type
-            )
+            message = self._read(envelope)
             context = MessageContext(
                 sender=sender,
                 topic_id=None,
@@ -541,7 +551,12 @@ class TurnRunner:
 
     def _decode(self, content: bytes) -> tuple[Envelope, Any]:
         envelope = self._codec.decode_event(content)
-        return envelope, self._serializers.deserialize(
+        return envelope, self._read(envelope)
+
+    def _read(self, envelope: Envelope) -> Any:
+        if not envelope.type_name and envelope.data in NO_VALUE:
+            return None
+        return self._serializers.deserialize(
             envelope.data, envelope.type_name, envelope.content_type
         )
 
