@@ -61,7 +61,7 @@ def test_help_is_quick() -> None:
     ("arguments", "complaint"),
     [
         (["nosuch"], "callboard: No such command 'nosuch'"),
-        (["host", "--nosuch"], "callboard host: No such option: --nosuch"),
+        (["host", "--nosuch"], "callboard host: No such option"),
         (["worker"], "callboard worker: Missing argument 'MODULE:ATTRIBUTE"),
         (["call"], "callboard call: Missing argument 'AGENT/KEY"),
         (["call", "a/b", "--data", "{}"], "callboard call: --type-name is missing"),
@@ -70,7 +70,7 @@ def test_help_is_quick() -> None:
         (["publish", "t", "--data", "1"], "callboard publish: --source is missing"),
         (["publish", "t", "--file", "f"], "callboard publish: TOPIC does not go with --file"),
         (["dev", "shop:setup", "--workers", "0"], "callboard dev: Invalid value for '--workers'"),
-        (["status", "--log-level", "loud"], "callboard status: Invalid value for '--log-level'"),
+        (["status", "--log-level", "loud"], "callboard status: --log-level: Input should be "),
         (["status", "--host", "here"], "callboard status: --host: invalid address 'here'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

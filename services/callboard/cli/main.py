@@ -19,7 +19,7 @@ import sys
 import traceback
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -56,12 +56,17 @@ ConnectTimeout = Annotated[
     ),
 ]
 LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error"] | None,
-    typer.Option(rich_help_panel=_LOGS, help="The least that is logged. (CALLBOARD_LOG_LEVEL)"),
+    str | None,
+    typer.Option(
+        metavar="debug|info|warning|error",
+        rich_help_panel=_LOGS,
+        help="The least that is logged. (CALLBOARD_LOG_LEVEL)",
+    ),
 ]
 LogFormat = Annotated[
-    Literal["console", "json"] | None,
+    str | None,
     typer.Option(
+        metavar="console|json",
         rich_help_panel=_LOGS,
         help="How logs are written to the standard error. (CALLBOARD_LOG_FORMAT; default console)",
     ),
