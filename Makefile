@@ -42,6 +42,9 @@ check: lint types proto-check ## all that needs no test
 demo: setup ## start a host and two workers, and run the samples on them
 	.venv/bin/python -m callboard_samples.demo
 
+bench: setup ## measure a host, a worker and a publisher on this machine; ROUNDS=5
+	.venv/bin/python tests/bench
+
 build: dist/.built ## build the wheel into dist/
 
 lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
