@@ -278,7 +278,7 @@ def call(
     """Call an agent and print its reply as JSON. Ctrl-C cancels the call."""
     _begin(log_level or "warning", log_format, debug=debug)
     _module("call").run(
-        agent,
+        _given(agent, "AGENT/KEY"),  # typer 0.16 lets it be missing
         type_name=_given(type_name, "--type-name"),
         data=_given(data, "--data"),
         timeout_s=timeout,

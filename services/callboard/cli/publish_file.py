@@ -8,7 +8,8 @@ import stat
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 from rich.console import Console
@@ -127,22 +128,25 @@ def run(name: str, *, type_name: str, **given: object) -> None:
 async def _publish(settings: ClientSettings, file: EventFile, type_name: str) -> int:
     async with settings.runtime() as runtime:
         pipeline = Pipeline(runtime)
-        with _progress(file) as progress:
-            task = progress.add_task("publishing", total=file.size_bytes, count=0)
+        with _progress(file) as show:
             async for batch in file.batches():
                 if not await pipeline.publish(batch, type_name):
                     break
-                progress.update(task, completed=file.read_bytes, count=pipeline.published_count)
+                show(pipeline.published_count)
             refused = await pipeline.finish()
-            progress.update(task, completed=file.read_bytes, count=pipeline.published_count)
+            show(pipeline.published_count)
     if refused is not None:
         number, error = refused
         raise EventRefused(error, f"line {number} of {file.name}", pipeline.published_count)
     return pipeline.published_count
 
 
-def _progress(file: EventFile) -> Progress:
-    """A bar on the standard error, when somebody is watching."""
+@contextmanager
+def _progress(file: EventFile) -> Iterator[Callable[[int], None]]:
+    """Draws a bar on the standard error if somebody watches; takes how many are published."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        yield lambda _: None
+        return
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -151,8 +155,9 @@ def _progress(file: EventFile) -> Progress:
     ]
     if file.size_bytes is not None:
         columns.insert(2, TextColumn("{task.percentage:>3.0f}%"))
-    is_watched = sys.stdout.isatty() and sys.stderr.isatty()
-    return Progress(*columns, console=Console(stderr=True), disable=not is_watched)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("publishing", total=file.size_bytes, count=0)
+        yield lambda count: progress.update(task, completed=file.read_bytes, count=count)
 
 
 async def _in_thread(work: Callable[[], bytes]) -> bytes:
