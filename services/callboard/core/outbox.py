@@ -70,6 +70,20 @@ class HostOutbox:
         """A call goes to another worker: it is not said here unless it was already."""
         self._calls.pop(call_id, None)
 
+    def forget(self, agent_type: str) -> None:
+        """The worker serves the type no more: what it was to get of it is not said.
+
+        Nothing of the type that is said after the next `Registered` is of before.
+        """
+        deliveries = self.deliveries
+        self.deliveries = deque()
+        for event, targets in deliveries:
+            others = [each for each in targets if each.agent[0] != agent_type]
+            if others:
+                self.deliveries.append((event, others))
+        for call in [each for each in self._calls.values() if each.target[0] == agent_type]:
+            del self._calls[call.id]
+
     def take(self) -> HostFrame | None:
         """The next frame; None when all is said.
 

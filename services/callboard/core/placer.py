@@ -85,6 +85,7 @@ class Placer:
         """``session`` serves the type no more: all that it had of it goes to those who stay."""
         del state.workers[session]
         lane = session.lanes.pop(state.name)
+        session.outbox.forget(state.name)
         ended = list(state.grants.held_by(session))
         self._end_grants(state, session, ended)
         self._deliveries.close_lane(state, lane, ended)

@@ -94,14 +94,14 @@ class Mailbox(Generic[B]):
                 return True
         return False
 
-    def release(self) -> Delivery | None:
-        """Give back all events that wait.
+    def release(self, running: Delivery | None = None) -> Delivery | None:
+        """Give back all events that wait: the first, for the host to hand out anew from there.
 
-        The first of them, for the host to hand out anew from there.
+        With ``running``, an event whose turn is to be given back as well, that is the first.
         """
-        if not self._events:
+        if running is None and not self._events:
             return None
-        first = self._events[0][0]
+        first = self._events[0][0] if running is None else running
         self._events.clear()
         self._fence = first
         return first

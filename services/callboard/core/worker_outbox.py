@@ -28,7 +28,8 @@ class WorkerOutbox:
     Attributes:
         window: How many publishes may be unconfirmed at the host.
         confirmed: The highest publish number that the host has answered.
-        register: The newest registration not yet said; an older one is not worth saying.
+        register: The newest registration not yet said; an older one is not worth saying. Leaves
+            with the last of the settlements and replies before it: it may leave their type out.
         cancels: Leave only after all calls, which they may name.
         surrendered: Leaves only after all settlements and replies that gathered before it.
     """
@@ -52,18 +53,21 @@ class WorkerOutbox:
         """
         frame = WorkerFrame()
         is_empty = True
-        if self.register is not None or self.drain:
+        if self.drain:
             is_empty = False
-            frame.register, self.register = self.register, None
             frame.drain, self.drain = self.drain, False
         if self._take_items(frame):
             is_empty = False
         if self.cancels and not self.calls:
             is_empty = False
             frame.cancels, self.cancels = self.cancels, []
-        if self.surrendered and not self.settlements and not self.replies:
-            is_empty = False
-            frame.surrendered, self.surrendered = self.surrendered, []
+        if not self.settlements and not self.replies:
+            if self.register is not None:
+                is_empty = False
+                frame.register, self.register = self.register, None
+            if self.surrendered:
+                is_empty = False
+                frame.surrendered, self.surrendered = self.surrendered, []
         return None if is_empty else frame
 
     def _take_items(self, frame: WorkerFrame) -> bool:

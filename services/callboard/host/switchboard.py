@@ -95,6 +95,11 @@ class Switchboard:
         """A worker has said something."""
         broker = self.broker
         now = self._loop.time()
+        # Ends of turns before what may end the grants that they ran under.
+        if frame.settlements:
+            broker.settle(session, frame.settlements, now)
+        for reply in frame.replies:
+            broker.reply(session, reply)
         if frame.register is not None:
             broker.register(session, frame.register, now)
         if frame.publishes:
@@ -104,10 +109,6 @@ class Switchboard:
                 window = broker.limits.publish_window
                 msg = f"{unanswered} publishes are unanswered, the window is {window}"
                 raise ProtocolViolation(msg)
-        if frame.settlements:
-            broker.settle(session, frame.settlements, now)
-        for reply in frame.replies:
-            broker.reply(session, reply)
         for call in frame.calls:
             broker.call(session, call, now)
         for call_id in frame.cancels:

@@ -1,0 +1,484 @@
+"""A broker, its engine, lines and model workers, and what must hold of them at every moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from callboard.core.agent_types import AgentTypeState
+from callboard.core.broker import Broker, BrokerLimits
+from callboard.core.commit import Commit
+from callboard.core.deliveries import bytes_of
+from callboard.core.event import Address, Event, Grant, TurnId
+from callboard.core.frames import (
+    ACCEPTED,
+    Call,
+    CallFailure,
+    HostFrame,
+    Outcome,
+    Rejected,
+    Released,
+    SubscriptionEntry,
+    TypeEntry,
+    WorkerFrame,
+)
+from callboard.core.partition import partition_of
+from callboard.core.queues import AgentQueue
+from callboard.core.session import Session
+from sim.model_worker import ModelTurn, ModelWorker
+from sim.network import Line
+
+T = TypeVar("T")
+Pick = Callable[[Sequence[T]], T]
+
+TYPES = ("a", "b", "tool")
+SESSION_ONLY = {"tool"}
+TOPICS = ("orders", "orders.paid", "news")
+KEYS = ("x", "y", "z")
+SUBSCRIPTIONS = (
+    SubscriptionEntry("1", "a", "type", "orders"),
+    SubscriptionEntry("2", "a", "prefix", "orders."),
+    SubscriptionEntry("3", "b", "prefix", ""),
+    SubscriptionEntry("4", "tool", "type", "news"),
+    SubscriptionEntry("5", "tool", "type", "orders"),
+)
+LIMITS = BrokerLimits(
+    partitions=4,
+    delivery_window=4,
+    agent_share=3,
+    publish_window=8,
+    max_queued_bytes=40_000,
+    max_calls_waiting=3,
+)
+
+
+@dataclass(eq=False)
+class Node:
+    """A worker, its session, and the lines between."""
+
+    worker: ModelWorker
+    session: Session
+    to_host: Line[WorkerFrame] = field(default_factory=Line)
+    to_worker: Line[HostFrame] = field(default_factory=Line)
+
+
+@dataclass(eq=False)
+class Record:
+    """What became of one delivery.
+
+    Attributes:
+        sequence: The place of its event among those of its publisher on its topic.
+        begun: How many turns began for it.
+    """
+
+    agent: Address
+    publisher: str
+    topic: str
+    sequence: int
+    begun: int = 0
+    endings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Tally:
+    """What is found when all of a broker is looked at."""
+
+    waiting: int = 0
+    queued_bytes: int = 0
+    out: Counter[tuple[Session, str]] = field(default_factory=Counter)
+    held: Counter[Session] = field(default_factory=Counter)
+
+
+class World:
+    """Everything there is, and a ledger of what was seen from the outside.
+
+    Operations do nothing when there is nothing to do, so that any order of them is a story.
+    """
+
+    def __init__(self, limits: BrokerLimits = LIMITS) -> None:
+        self.broker = Broker(1, limits)
+        self.now = 0.0
+        self.nodes: list[Node] = []
+        self.lost: list[Node] = []
+        self.records: dict[int, Record] = {}
+        self._commit: Commit | None = None
+        self._last_position = 0
+        self._names = 0
+        self._sequences: Counter[tuple[str, str]] = Counter()
+        self._event_of: dict[Event, tuple[str, str, int]] = {}
+        self._taken: Counter[Event] = Counter()
+        self._expected: dict[Event, tuple[Address, ...]] = {}
+        self._out_when_asked: dict[Grant, set[TurnId]] = {}
+        self._begun_last: dict[tuple[Address, str, str], int] = {}
+        self._calls_begun: Counter[int] = Counter()
+
+    # Workers come and go.
+
+    def join(self, types: Sequence[str]) -> Node:
+        """A worker that serves ``types`` connects."""
+        self._names += 1
+        name = f"w{self._names}"
+        limits = self.broker.limits
+        worker = ModelWorker(name, limits.partitions, limits.publish_window)
+        node = Node(worker, Session(name, name))
+        self.broker.join(node.session)
+        self.nodes.append(node)
+        self.register(node, types)
+        return node
+
+    def register(self, node: Node, types: Sequence[str]) -> None:
+        """A worker serves ``types`` from now on, and those that it runs turns of."""
+        wanted = {*types, *(turn.agent[0] for turn in node.worker.turns)}
+        names = sorted(name for name in wanted if node.worker.may_serve(name))
+        entries = [TypeEntry(name, name in SESSION_ONLY) for name in names]
+        node.worker.register(entries, [each for each in SUBSCRIPTIONS if each.agent_type in names])
+
+    def drain(self, node: Node) -> None:
+        """A worker asks to leave."""
+        node.worker.drain()
+
+    def crash(self, node: Node) -> None:
+        """A worker's process ends; the host will find out."""
+        node.worker.is_alive = False
+        node.worker.turns.clear()
+        node.to_host.cut()
+        node.to_worker.cut()
+        self.nodes.remove(node)
+        self.lost.append(node)
+
+    def notice_loss(self) -> None:
+        """The host finds out that a worker is gone."""
+        if self.lost:
+            self.broker.leave(self.lost.pop(0).session, self.now)
+
+    # What workers do.
+
+    def publish(self, node: Node, topic: str, source: str, turn: ModelTurn | None = None) -> None:
+        """A worker publishes, for an agent of its own or for none."""
+        sender = None if turn is None else turn.agent
+        publisher = node.worker.name if sender is None else "/".join((node.worker.name, *sender))
+        event = Event(b"event", topic, source, sender)
+        key = publisher, topic
+        self._sequences[key] += 1
+        self._event_of[event] = (publisher, topic, self._sequences[key])
+        node.worker.publish(event)
+
+    def call(self, node: Node, target: Address, turn: ModelTurn | None = None) -> None:
+        """A worker calls an agent."""
+        node.worker.call(target, 20.0, turn)
+
+    def cancel(self, node: Node, pick: Pick[int]) -> None:
+        """A worker gives a call up that has no answer."""
+        worker = node.worker
+        open_calls = [
+            each for each, got in worker.endings.items() if not got and each not in worker.cancelled
+        ]
+        if open_calls:
+            worker.cancel(pick(open_calls))
+
+    def begin(self, node: Node, pick: Pick[Address]) -> None:
+        """A turn begins."""
+        ready = node.worker.ready()
+        if ready:
+            self._note_begun(node, node.worker.begin(pick(ready)))
+
+    def end(
+        self,
+        node: Node,
+        turn: ModelTurn,
+        outcome: Outcome = ACCEPTED,
+        error: CallFailure | None = None,
+    ) -> None:
+        """A turn ends."""
+        node.worker.end(turn, outcome, error)
+
+    # What lines and engine do.
+
+    def worker_writes(self, node: Node) -> None:
+        """A worker puts a frame on its way."""
+        frame = node.worker.outbox.take()
+        if frame is not None:
+            node.to_host.send(frame)
+
+    def host_writes(self, node: Node) -> None:
+        """The host puts a frame on its way."""
+        frame = node.session.outbox.take()
+        if frame is not None:
+            node.to_worker.send(frame)
+
+    def host_reads(self, node: Node) -> None:
+        """A worker's frame arrives, and is done in the order that the host keeps."""
+        frame = node.to_host.receive()
+        if frame is None:
+            return
+        broker, session, now = self.broker, node.session, self.now
+        self._note_settlements(session, frame)
+        broker.settle(session, frame.settlements, now)
+        for reply in frame.replies:
+            broker.reply(session, reply)
+        if frame.register is not None:
+            broker.register(session, frame.register, now)
+        for publish in frame.publishes:
+            self._expected[publish.event] = self._route(publish.event)
+        broker.publish(session, frame.publishes)
+        for call in frame.calls:
+            broker.call(session, call, now)
+        for call_id in frame.cancels:
+            broker.cancel(session, call_id)
+        for given_up in frame.surrendered:
+            broker.surrendered(session, given_up, now)
+        if frame.drain:
+            broker.drain(session, now)
+
+    def worker_reads(self, node: Node) -> None:
+        """A host's frame arrives. A worker that is told that nothing is left with it leaves."""
+        frame = node.to_worker.receive()
+        if frame is None:
+            return
+        for turn in node.worker.hear(frame):
+            self._note_begun(node, turn)
+        assert node.worker.refused_settlements == []
+        if node.worker.is_drained:
+            assert self.broker.held_count(node.session) == 0
+            self.crash(node)
+
+    def commit_begins(self) -> None:
+        """The engine is given what waits."""
+        if self._commit is None:
+            self._commit = self.broker.take_commit()
+            if self._commit is not None:
+                for append in self._commit.appends:
+                    if append.refusal is None:
+                        assert append.targets == self._expected.pop(append.event)
+                    else:
+                        assert append.targets == ()
+
+    def commit_ends(self) -> None:
+        """The engine has kept it."""
+        commit, self._commit = self._commit, None
+        if commit is None:
+            return
+        first = self._last_position + 1
+        for append in commit.appends:
+            publisher, topic, sequence = self._event_of[append.event]
+            self._taken[append.event] += 1
+            for agent in append.targets:
+                self._last_position += 1
+                self.records[self._last_position] = Record(agent, publisher, topic, sequence)
+        for position in commit.removed:
+            self.records[position].endings.append("accepted")
+        for letter in commit.dead:
+            self.records[letter.delivery.position].endings.append(letter.reason)
+        self.broker.committed(commit, range(first, self._last_position + 1), self.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+        self.broker.tick(self.now)
+
+    # What is noted.
+
+    def _note_begun(self, node: Node, turn: ModelTurn) -> None:
+        for other in self.nodes:
+            if other is not node:
+                assert all(each.agent != turn.agent for each in other.worker.turns), (
+                    f"{turn.agent} runs in two places"
+                )
+        if isinstance(turn.item, Call):
+            self._calls_begun[turn.item.id] += 1
+            assert self._calls_begun[turn.item.id] == 1
+            return
+        delivery = turn.item
+        record = self.records[delivery.position]
+        assert record.agent == turn.agent
+        assert record.endings == []
+        record.begun += 1
+        if record.begun == 1:
+            key = (record.agent, record.publisher, record.topic)
+            assert record.sequence > self._begun_last.get(key, 0), "out of order"
+            self._begun_last[key] = record.sequence
+
+    def _note_settlements(self, session: Session, frame: WorkerFrame) -> None:
+        for settlement in frame.settlements:
+            found = self.broker._deliveries.find_out(settlement.position)
+            assert found is not None
+            assert found[2].grants.holder(found[1].partition) is session
+
+    def _route(self, event: Event) -> tuple[Address, ...]:
+        """For whom ``event`` is: a scan over all subscriptions of all types."""
+        targets = []
+        for state in self.broker.types:
+            for kind, pattern in self.broker.types.patterns(state.name):
+                is_match = (
+                    event.topic_type == pattern
+                    if kind == "type"
+                    else event.topic_type.startswith(pattern)
+                )
+                agent = (state.name, event.topic_source)
+                if is_match and agent != event.sender and agent not in targets:
+                    targets.append(agent)
+        return tuple(sorted(targets))
+
+    # What must hold at every moment.
+
+    def check(self) -> None:
+        """Look inside the broker: what is counted is there, and nobody waits for nothing."""
+        broker = self.broker
+        tally = Tally()
+        for state in broker.types:
+            self._check_grants(state, tally)
+            before = tally.waiting
+            for queue in state.queues:
+                self._check_queue(state, queue, tally)
+            assert state.queues.waiting_count == tally.waiting - before
+        for session in broker.sessions.values():
+            assert broker.held_count(session) == tally.held[session]
+            for name, lane in session.lanes.items():
+                assert 0 <= lane.room <= lane.window
+                assert lane.in_flight == tally.out[session, name]
+        assert broker.waiting_count == tally.waiting
+        assert broker.in_flight_count == sum(tally.out.values())
+        for commit in (self._commit, broker._agenda.commit):
+            for append in commit.appends if commit is not None else ():
+                tally.queued_bytes += bytes_of(append.event) * len(append.targets)
+        assert broker.queued_bytes == tally.queued_bytes <= broker.limits.max_queued_bytes
+        self._check_calls()
+
+    def _check_grants(self, state: AgentTypeState, tally: Tally) -> None:
+        """Partitions are where they are planned to be, or on their way there."""
+        for partition in range(len(state.grants)):
+            holder = state.grants.holder(partition)
+            if holder is not None:
+                tally.held[holder] += 1
+                assert holder.is_live
+                assert holder in state.workers
+            if state.grants.is_leaving(partition):
+                self._check_leaving(state, partition)
+            else:
+                assert holder is state.plan[partition]
+
+    def _check_queue(self, state: AgentTypeState, queue: AgentQueue, tally: Tally) -> None:
+        """What is out of one agent is a run at one session; what waits, waits for something."""
+        share = self.broker.limits.agent_share
+        positions = [each.position for each in (*queue.out, *queue.waiting)]
+        assert positions == sorted(positions)
+        assert len({each.grant for each in queue.out}) <= 1
+        assert not queue.out or queue.out[0].position not in queue.settled
+        assert len(queue.out) <= share
+        out = [each for each in queue.out if each.position not in queue.settled]
+        tally.waiting += len(queue.waiting)
+        tally.queued_bytes += sum(bytes_of(each.event) for each in (*queue.waiting, *out))
+        session = state.grants.holder(queue.partition)
+        if session is None:
+            assert not out
+            assert not queue.is_listed
+            return
+        tally.out[session, state.name] += len(out)
+        lane = session.lanes[state.name]
+        assert list(lane.ready).count(queue) == queue.is_listed
+        is_open = state.grants.open_to(queue.partition) is not None
+        if queue.waiting and not queue.not_before and is_open and len(queue.out) < share:
+            assert queue.is_listed, "waits for nothing"
+            assert not lane.room, "waits for nothing"
+
+    def _check_leaving(self, state: AgentTypeState, partition: int) -> None:
+        """Since it was asked back, nothing new was handed out."""
+        grant = state.grants.grant_of(partition)
+        assert grant is not None
+        out = {each.turn for queue in state.queues.in_partition(partition) for each in queue.out}
+        assert out <= self._out_when_asked.setdefault(grant, out)
+
+    def _check_calls(self) -> None:
+        """Each open call is at the holder of its agent's partition, or waits until there is one."""
+        exchange = self.broker._exchange
+        waiting = 0
+        for call in exchange._calls._by_id.values():
+            state = self.broker.types.get(call.target[0])
+            assert state is not None
+            partition = partition_of(*call.target, len(state.grants))
+            if call.callee is not None:
+                assert state.grants.holder(partition) is call.callee
+            else:
+                waiting += 1
+                assert state.grants.open_to(partition) is None
+        assert waiting == sum(len(state.calls) for state in self.broker.types)
+
+    # The end.
+
+    def settle_down(self) -> None:
+        """Let all arrive, all turns end, all time pass; then nothing may be left."""
+        while self.lost:
+            self.notice_loss()
+        for node in list(self.nodes):
+            if not node.worker.is_draining:
+                self.register(node, [])
+        self.join(TYPES)
+        quiet = 0
+        while quiet < 5:  # a reply takes so many rounds through outboxes and lines
+            before = self._progress()
+            self.commit_begins()
+            self.commit_ends()
+            for node in list(self.nodes):
+                self.worker_writes(node)
+                self.host_reads(node)
+                self.host_writes(node)
+                self.worker_reads(node)
+                for turn in list(node.worker.turns):
+                    self.end(node, turn)
+                self.begin(node, lambda ready: ready[0])
+            while self.lost:
+                self.notice_loss()
+            self.check()
+            quiet = quiet + 1 if before == self._progress() else 0
+            if quiet == 4 and self.broker.next_deadline() is not None:
+                self.pass_time(60)
+                quiet = 0
+        self._check_end()
+
+    def _progress(self) -> object:
+        broker = self.broker
+        return (
+            tuple((n.worker.name, len(n.to_host), len(n.to_worker)) for n in self.nodes),
+            sum(len(node.worker.turns) for node in self.nodes),
+            repr(broker.counters),
+            broker.waiting_count,
+            broker.in_flight_count,
+            self._last_position,
+            broker.has_commit,
+            sum(len(got) for node in self.nodes for got in node.worker.endings.values()),
+        )
+
+    def _check_end(self) -> None:
+        broker, counters = self.broker, self.broker.counters
+        assert broker.is_idle
+        assert broker.queued_bytes == 0
+        for position, record in self.records.items():
+            assert len(record.endings) == 1, f"{position}: {record}"
+        assert all(count == 1 for count in self._taken.values())
+        endings = Counter(record.endings[0] for record in self.records.values())
+        assert counters.accepted == endings["accepted"]
+        assert counters.rejected == sum(endings.values()) - endings["accepted"]
+        killed = endings["no_such_type"]
+        assert counters.delivered == counters.released + len(self.records) - killed
+        for node in self.nodes:
+            worker = node.worker
+            assert worker.outbox.confirmed == len(worker.published)
+            for call_id, replies in worker.endings.items():
+                assert len(replies) <= 1
+                assert replies or call_id in worker.cancelled
+                assert all(reply.last for reply in replies)
+            for number, event in worker.published.items():
+                assert self._taken[event] == 1, number
+
+
+def outcome_of(kind: int) -> Outcome:
+    """One of the ways in which a turn ends."""
+    return (
+        ACCEPTED,
+        ACCEPTED,
+        Rejected("handler_error", "no"),
+        Released(),
+        Released(5.0),
+    )[kind % 5]
