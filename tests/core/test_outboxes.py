@@ -1,0 +1,282 @@
+"""Outboxes: frames within their bounds, and nothing said before what it depends on."""
+
+from __future__ import annotations
+
+from callboard.core.event import Delivery, Event, Grant
+from callboard.core.frames import (
+    ACCEPTED,
+    MAX_FRAME_BYTES,
+    MAX_FRAME_ITEMS,
+    Call,
+    CallFailure,
+    Partitions,
+    Publish,
+    Refusal,
+    Registered,
+    Registration,
+    Reply,
+    Settlement,
+)
+from callboard.core.outbox import HostOutbox
+from callboard.core.worker_outbox import WorkerOutbox
+
+
+def event(size: int = 1) -> Event:
+    return Event(b"x" * size, "t", "x")
+
+
+def delivered(position: int, of: Event, agent_type: str = "a") -> Delivery:
+    return Delivery(position, (agent_type, "x"), of, 1, Grant(1, 1))
+
+
+def call(call_id: int, size: int = 1) -> Call:
+    return Call(call_id, ("a", "x"), b"x" * size)
+
+
+def settlement(number: int) -> Settlement:
+    return Settlement(number, number, 1, Grant(1, 1), ACCEPTED)
+
+
+# What a host says.
+
+
+def test_a_frame_holds_so_many_items() -> None:
+    """The rest follows in the next."""
+    outbox = HostOutbox()
+    for position in range(MAX_FRAME_ITEMS + 1):
+        outbox.deliver(delivered(position, event()))
+
+    frames = [outbox.take(), outbox.take()]
+
+    assert [len(frame.deliveries) for frame in frames if frame] == [MAX_FRAME_ITEMS, 1]
+    assert outbox.take() is None
+
+
+def test_targets_count_as_items() -> None:
+    """One event for a thousand agents needs four frames, each with the event once."""
+    outbox = HostOutbox()
+    one = event()
+    for position in range(1000):
+        outbox.deliver(delivered(position, one))
+
+    counts = []
+    while frame := outbox.take():
+        counts.append([len(targets) for _, targets in frame.deliveries])
+
+    assert counts == [[256], [256], [256], [232]]
+
+
+def test_a_frame_holds_so_many_bytes() -> None:
+    """What is larger travels alone, what would not fit waits for the next."""
+    outbox = HostOutbox()
+    third = MAX_FRAME_BYTES // 3
+    for size in (third, third, third, third, 2 * MAX_FRAME_BYTES, 1):
+        outbox.deliver(delivered(1, event(size)))
+
+    sizes = []
+    while frame := outbox.take():
+        sizes.append([len(each.content) for each, _ in frame.deliveries])
+
+    assert sizes == [[third, third, third], [third], [2 * MAX_FRAME_BYTES], [1]]
+
+
+def test_replies_calls_and_deliveries_share_a_frame() -> None:
+    """And its bounds; the texts of errors count."""
+    outbox = HostOutbox()
+    outbox.replies.append(Reply(1, b"", CallFailure(2, "x" * (MAX_FRAME_BYTES // 8))))
+    outbox.call(call(1, MAX_FRAME_BYTES // 2))
+    outbox.deliver(delivered(1, event()))
+
+    frames = [frame for _ in range(2) if (frame := outbox.take())]
+
+    assert [(len(f.replies), len(f.calls), len(f.deliveries)) for f in frames] == [
+        (1, 1, 0),
+        (0, 0, 1),
+    ]
+
+
+def test_surrenders_and_cancels_are_bounded_too() -> None:
+    """A session with many types does not get a frame without end."""
+    outbox = HostOutbox()
+    grants = tuple((number, Grant(1, 1)) for number in range(256))
+    for number in range(3):
+        outbox.surrenders.append(Partitions(f"t{number}", grants))
+    for number in range(300):
+        outbox.cancel(number)
+
+    frames = []
+    while frame := outbox.take():
+        frames.append((len(frame.surrenders), len(frame.cancels)))
+
+    assert frames == [(1, 0), (1, 0), (1, 0), (0, 256), (0, 44)]
+
+
+def test_answers_never_run_ahead_of_their_refusals() -> None:
+    """More refusals than a frame holds: the rest of the numbers waits with them."""
+    outbox = HostOutbox()
+    outbox.published_through = outbox.settled_through = 1000
+    for number in range(1, 1001, 2):
+        outbox.publishes_refused.append(Refusal(number, 3, "no"))
+        outbox.settlements_refused.append(Refusal(number, 10, "no"))
+
+    told = []
+    while frame := outbox.take():
+        assert len(frame.publishes_refused) <= MAX_FRAME_ITEMS
+        told.append((frame.published_through, frame.publishes_refused[-1].number))
+        assert frame.settled_through == frame.published_through
+
+    assert told == [(511, 511), (1000, 999)]
+
+
+def test_answers_are_said_once() -> None:
+    """Nothing new, nothing to say."""
+    outbox = HostOutbox()
+    outbox.published_through = 5
+    assert outbox.take() is not None
+    assert outbox.take() is None
+
+
+def test_each_registration_is_answered_in_a_frame_of_its_own() -> None:
+    """A frame has room for one."""
+    outbox = HostOutbox()
+    outbox.registered += [Registered(1), Registered(2)]
+
+    frames = [outbox.take(), outbox.take()]
+
+    assert [[each.revision for each in frame.registered] for frame in frames if frame] == [[1], [2]]
+
+
+def test_a_call_that_ends_unsaid_is_not_said() -> None:
+    """One that was said is cancelled."""
+    outbox = HostOutbox()
+    outbox.call(call(1))
+    outbox.take()
+    outbox.call(call(2))
+    outbox.call(call(3))
+    outbox.cancel(1)
+    outbox.cancel(2)
+    outbox.recall(3)
+
+    frame = outbox.take()
+
+    assert frame is not None
+    assert (frame.calls, frame.cancels) == ([], [1])
+
+
+def test_a_type_that_is_left_out_is_said_no_more_of() -> None:
+    """What others of the worker's agents get stays."""
+    outbox = HostOutbox()
+    one, two = event(), event()
+    outbox.deliver(delivered(1, one, "a"))
+    outbox.deliver(delivered(2, one, "b"))
+    outbox.deliver(delivered(3, two, "a"))
+    outbox.call(call(1))
+
+    outbox.forget("a")
+
+    frame = outbox.take()
+    assert frame is not None
+    assert [[each.position for each in targets] for _, targets in frame.deliveries] == [[2]]
+    assert frame.calls == []
+    assert outbox.take() is None
+
+
+def test_drain_is_said_last() -> None:
+    """When nothing else is to be said, the worker may end the stream."""
+    outbox = HostOutbox()
+    outbox.drain = True
+    outbox.published_through = 1
+    outbox.replies.append(Reply(1))
+
+    frames = [outbox.take(), outbox.take()]
+
+    assert [frame.drain for frame in frames if frame] == [False, True]
+    assert outbox.take() is None
+
+
+# What a worker says.
+
+
+def test_publishes_wait_for_the_window() -> None:
+    """What is confirmed makes room."""
+    outbox = WorkerOutbox(3)
+    for number in range(1, 6):
+        outbox.publishes.append(Publish(number, event()))
+
+    first = outbox.take()
+    assert first is not None
+    assert [each.number for each in first.publishes] == [1, 2, 3]
+    assert outbox.take() is None
+    outbox.confirmed = 1
+    second = outbox.take()
+    assert second is not None
+    assert [each.number for each in second.publishes] == [4]
+
+
+def test_a_worker_s_frame_has_the_same_bounds() -> None:
+    """Items, bytes, and one larger item alone."""
+    outbox = WorkerOutbox(2048)
+    for number in range(1, 301):
+        outbox.settlements.append(settlement(number))
+    outbox.replies.append(Reply(1, b"x" * MAX_FRAME_BYTES))
+    outbox.calls.append(call(1, 2 * MAX_FRAME_BYTES))
+    for number, size in enumerate((1, MAX_FRAME_BYTES, 1), start=1):
+        outbox.publishes.append(Publish(number, event(size)))
+
+    frames = []
+    while frame := outbox.take():
+        frames.append(
+            (
+                len(frame.settlements),
+                len(frame.replies),
+                len(frame.calls),
+                len(frame.publishes),
+            )
+        )
+
+    assert frames == [
+        (256, 0, 0, 0),
+        (44, 1, 0, 0),
+        (0, 0, 1, 0),
+        (0, 0, 0, 1),
+        (0, 0, 0, 1),
+        (0, 0, 0, 1),
+    ]
+
+
+def test_a_cancel_does_not_overtake_its_call() -> None:
+    """It leaves with the last of the calls before it, or later."""
+    outbox = WorkerOutbox(2048)
+    for number in range(MAX_FRAME_ITEMS + 1):
+        outbox.calls.append(call(number))
+    outbox.cancels.append(MAX_FRAME_ITEMS)
+
+    frames = [frame for _ in range(2) if (frame := outbox.take())]
+
+    assert [(len(frame.calls), frame.cancels) for frame in frames] == [(256, []), (1, [256])]
+
+
+def test_surrender_and_registration_follow_the_ends_of_turns() -> None:
+    """Both may end the grants that those turns ran under."""
+    outbox = WorkerOutbox(2048)
+    for number in range(1, MAX_FRAME_ITEMS + 1):
+        outbox.settlements.append(settlement(number))
+    outbox.replies.append(Reply(1))
+    outbox.surrendered.append(Partitions("a", ((0, Grant(1, 1)),)))
+    outbox.register = Registration(2, (), ())
+
+    frames = [frame for _ in range(2) if (frame := outbox.take())]
+
+    assert [bool(frame.surrendered) for frame in frames] == [False, True]
+    assert [frame.register is not None for frame in frames] == [False, True]
+    assert outbox.take() is None
+
+
+def test_drain_and_an_empty_outbox() -> None:
+    """Asking to leave waits for nothing."""
+    outbox = WorkerOutbox(2048)
+    outbox.drain = True
+    frame = outbox.take()
+    assert frame is not None
+    assert frame.drain
+    assert outbox.take() is None
