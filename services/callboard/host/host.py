@@ -196,10 +196,9 @@ class Host:
                 await context.abort(status_of(error), str(error))
 
         service, _, method = CONNECT[1:].partition("/")
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
+        stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
+        handler = grpc.method_handlers_generic_handler(service, {method: stream})
+        server.add_generic_rpc_handlers((handler,))
         health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         self._port = _bind(server, f"{self._machine}:{self._port}")
