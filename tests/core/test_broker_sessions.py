@@ -79,6 +79,22 @@ def test_a_stale_surrender_changes_nothing() -> None:
     assert partitions_of(stage, worker) == list(range(8))
 
 
+def test_a_partition_given_up_twice_in_one_frame_counts_once() -> None:
+    """Whatever a worker repeats, the host lives on."""
+    stage = Stage()
+    worker = stage.worker("w", "a")
+    state = stage.broker.types.get("a")
+    assert state is not None
+    grant = state.grants.grant_of(3)
+    assert grant is not None
+
+    worker.surrender(Partitions("a", ((3, grant), (3, grant))))
+    worker.surrender(Partitions("a", ((3, grant),)))
+
+    assert partitions_of(stage, worker) == list(range(8))
+    assert stage.broker.held_count(worker.session) == 8
+
+
 def test_draining_ends_when_nothing_is_held() -> None:
     """The host answers once, after the last partition."""
     stage = Stage()

@@ -61,13 +61,16 @@ class Placer:
             self._agenda.wake(session)
 
     def surrendered(self, session: Session, given_up: Partitions, now: float) -> None:
-        """``session`` has given partitions up. Those that it did not hold are passed over."""
+        """``session`` has given partitions up.
+
+        Those that it did not hold are passed over, and those named before.
+        """
         state = self._types.get(given_up.agent_type)
         if state is None:
             return
         ended = [
             partition
-            for partition, grant in given_up.partitions
+            for partition, grant in dict.fromkeys(given_up.partitions)
             if 0 <= partition < len(state.grants)
             and state.grants.is_valid(partition, grant, session)
         ]
