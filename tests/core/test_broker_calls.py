@@ -179,6 +179,28 @@ def test_what_open_calls_carry_is_bounded() -> None:
     assert len(callee.calls()) == 1
 
 
+def test_a_session_may_have_so_many_calls_open_and_no_more() -> None:
+    """What others call does not count against it, nor what it is asked."""
+    stage = Stage(BrokerLimits(partitions=8, max_open_calls=2))
+    caller, callee = stage.worker("p"), stage.worker("w", "a")
+    for _ in range(3):
+        caller.call(AGENT)
+    callee.call(AGENT)
+
+    assert ending(caller) == (
+        3,
+        Code.RESOURCE_EXHAUSTED,
+        "2 calls of this session are open already, that is the limit",
+    )
+    first, second, _ = callee.calls()
+    callee.reply(first)
+    caller.cancel(2)
+    caller.call(AGENT)
+    caller.call(AGENT)
+    assert len(callee.calls()) == 2
+    assert second.id != first.id
+
+
 def test_a_lost_callee_fails_its_calls() -> None:
     """UNAVAILABLE, once."""
     stage = Stage()

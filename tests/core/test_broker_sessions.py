@@ -327,6 +327,82 @@ def test_a_session_only_type_may_come_again() -> None:
     assert told(worker.deliveries()) == ["a/x #1.1"]
 
 
+def test_one_worker_cannot_make_a_durable_type_of_others_end_with_it() -> None:
+    """Once declared durable a type stays durable, whoever says otherwise later."""
+    stage = Stage()
+    careful = stage.worker("w1", "a")
+    careless = stage.worker("w2", TypeEntry("a", session_only=True))
+
+    careful.leave()
+    careless.leave()
+    stage.worker("p").publish("x")
+
+    assert stage.broker.waiting_count == 1
+    assert stage.dead == []
+
+
+def test_a_type_is_session_only_while_all_its_workers_say_so() -> None:
+    """The first that declares it durable makes it so for all."""
+    stage = Stage()
+    first = stage.worker("w1", TypeEntry("a", session_only=True))
+    second = stage.worker("w2", "a")
+
+    second.leave()
+    first.leave()
+
+    assert stage.broker.types.get("a") is not None
+
+
+def test_a_host_keeps_so_many_types_and_no_more() -> None:
+    """Further ones are refused by name; what is known already may be declared by anybody."""
+    stage = Stage(BrokerLimits(partitions=1, max_types=2))
+    worker = stage.worker("w1", "a", TypeEntry("b", session_only=True), "c")
+    other = stage.worker("w2", "a", "d")
+
+    refused = [
+        [(each.name, each.code, each.reason) for each in frame.registered[0].errors]
+        for frame in (*worker.heard(), *other.heard())
+    ]
+    reason = "the host keeps 2 agent types, that is its limit"
+    assert refused == [
+        [("c", Code.RESOURCE_EXHAUSTED, reason)],
+        [("d", Code.RESOURCE_EXHAUSTED, reason)],
+    ]
+    assert sorted(worker.session.lanes) == ["a", "b"]
+    assert sorted(other.session.lanes) == ["a"]
+    worker.register("a", "c")
+    assert sorted(worker.session.lanes) == ["a", "c"], "the place of what it left out is free"
+
+
+def test_a_host_keeps_so_many_subscriptions_and_no_more() -> None:
+    """Of all sessions, and of types without a worker; further ones are refused by id."""
+    stage = Stage(BrokerLimits(partitions=1, max_subscriptions=3))
+    two, three = (
+        [subscribed(topic, agent_type) for topic in topics]
+        for agent_type, topics in (("a", "tu"), ("b", "tuv"))
+    )
+    first = stage.worker("w1", "a", subscriptions=two)
+    second = stage.worker("w2", "b", subscriptions=three)
+
+    (error, another) = second.heard()[0].registered[0].errors
+    assert (error.entry, error.name, error.code) == (
+        "subscription",
+        "u>b",
+        Code.RESOURCE_EXHAUSTED,
+    )
+    assert error.reason == "the host keeps 3 subscriptions, that is its limit"
+    assert another.name == "v>b"
+    first.leave()
+    second.register("b", subscriptions=three)
+    assert stage.broker.types.patterns("b") == [("type", "t")], "those of a durable type stay"
+    back = stage.worker("w1", "a", subscriptions=two)
+    assert back.heard()[0].registered[0].errors == (), "and give way to those of its next worker"
+    back.register("a", subscriptions=two[:1])
+    second.register("b", subscriptions=three)
+    assert stage.broker.types.patterns("b") == [("type", "t"), ("type", "u")]
+    assert stage.broker.types.subscription_count == 3
+
+
 def test_nothing_stays_of_sessions_and_session_only_types() -> None:
     """Sessions that come and go leave no trace in the broker."""
     stage = Stage()
@@ -344,6 +420,7 @@ def test_nothing_stays_of_sessions_and_session_only_types() -> None:
     assert list(broker.sessions) == ["p"]
     assert list(broker.types) == []
     assert broker.types._declared == {}
+    assert broker.types.subscription_count == 0
     assert broker.types._routes._exact == {}
     assert list(broker._placer._held) in ([], [publisher.session])
     assert broker.is_idle

@@ -1,6 +1,6 @@
 """The agent types of a broker: who serves them, what they subscribe to, what waits for them.
 
-A type is durable unless it was registered for its session only: it outlives its workers. While
+A type is durable unless all its workers declare it for their sessions only: it outlives them. While
 workers of the type are live, its subscriptions are the union of what the live sessions declare;
 when the last worker leaves, what it declared stays, so that events published meanwhile wait for the
 next worker.
@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from callboard.core.calls import WaitingCalls
 from callboard.core.frames import SubscriptionEntry
-from callboard.core.grants import Grants, Serials
+from callboard.core.grants import Grants, Serials, nobody
 from callboard.core.placement import weights_of
 from callboard.core.queues import Queues
 from callboard.core.routing import Kind, Routes
@@ -26,17 +26,21 @@ class AgentTypeState:
     """One agent type.
 
     Attributes:
+        session_only: Whether it ends with its last worker. Once it does not it never will: no
+            worker can take from others what waits for them.
         workers: The live sessions that serve it, and what each wants of the partitions.
         plan: Who should hold each partition; a partition goes there as soon as it is free.
         calls: The calls that wait for a holder of their agent's partition.
     """
+
+    __slots__ = ("calls", "grants", "name", "plan", "queues", "session_only", "workers")
 
     def __init__(self, name: str, partitions: int, serials: Serials, *, session_only: bool) -> None:
         self.name = name
         self.session_only = session_only
         self.queues = Queues(name, partitions)
         self.grants: Grants[Session] = Grants(partitions, serials)
-        self.plan: list[Session | None] = [None] * partitions
+        self.plan: list[Session | None] = nobody(partitions)
         self.workers: dict[Session, Sequence[int]] = {}
         self.calls: WaitingCalls[Session] = WaitingCalls()
 
@@ -46,7 +50,11 @@ class AgentTypeState:
 
 
 class AgentTypes:
-    """All agent types by name, with the index of their subscriptions."""
+    """All agent types by name, with the index of their subscriptions.
+
+    Attributes:
+        subscription_count: What all sessions declare, and what stays of types without a worker.
+    """
 
     def __init__(self, partitions: int, serials: Serials) -> None:
         self._partitions = partitions
@@ -54,6 +62,7 @@ class AgentTypes:
         self._routes = Routes()
         self._states: dict[str, AgentTypeState] = {}
         self._declared: dict[str, dict[Pattern, set[Session | None]]] = {}
+        self.subscription_count = 0
 
     def get(self, name: str) -> AgentTypeState | None:
         """The type of that name."""
@@ -62,16 +71,17 @@ class AgentTypes:
     def __iter__(self) -> Iterator[AgentTypeState]:
         return iter(list(self._states.values()))
 
-    def ensure(self, name: str, *, session_only: bool) -> AgentTypeState:
-        """The type of that name, made when there is none.
+    def __len__(self) -> int:
+        return len(self._states)
 
-        How it ends is for whoever declared it last, or declared it anew.
-        """
+    def ensure(self, name: str, *, session_only: bool) -> AgentTypeState:
+        """The type of that name, made when there is none."""
         state = self._states.get(name)
         if state is None:
             state = AgentTypeState(name, self._partitions, self._serials, session_only=session_only)
             self._states[name] = state
-        state.session_only = session_only
+        elif not session_only:
+            state.session_only = False
         return state
 
     def forget(self, name: str) -> None:
@@ -96,6 +106,7 @@ class AgentTypes:
     ) -> None:
         """``session`` declares ``new`` where it had declared ``old``."""
         before, after = set(old), set(new)
+        self.subscription_count += len(after) - len(before)
         for entry in sorted(after - before):
             self._assert(entry.agent_type, (entry.kind, entry.pattern), session)
         gone = before - after
@@ -121,6 +132,8 @@ class AgentTypes:
         sessions = self._declared.setdefault(name, {}).setdefault(pattern, set())
         if not sessions:
             self._routes.add(*pattern, name)
+        if session is None and session not in sessions:
+            self.subscription_count += 1
         sessions.add(session)
 
     def _withdraw(self, name: str, pattern: Pattern, session: Session | None) -> None:
@@ -129,6 +142,8 @@ class AgentTypes:
         if sessions is None or session not in sessions:
             return
         sessions.discard(session)
+        if session is None:
+            self.subscription_count -= 1
         if not sessions:
             self._routes.remove(*pattern, name)
             del patterns[pattern]

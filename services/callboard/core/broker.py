@@ -40,6 +40,7 @@ from callboard.core.frames import (
     Refusal,
     Registered,
     Registration,
+    RegistrationError,
     Reply,
     Settlement,
     SubscriptionEntry,
@@ -49,7 +50,7 @@ from callboard.core.identity import check_key
 from callboard.core.limits import BrokerLimits, Counters, too_large
 from callboard.core.placer import Placer
 from callboard.core.queues import Lane
-from callboard.core.registrations import checked
+from callboard.core.registrations import checked, fitting
 from callboard.core.session import Session
 
 __all__ = ["Broker", "BrokerLimits", "Counters"]
@@ -150,25 +151,26 @@ class Broker:
         if not session.is_live or registration.revision <= old.revision:
             return
         new, errors = checked(registration, old)
+        if old.types:
+            served = {entry.name for entry in new.types}
+            for name in [entry.name for entry in old.types if entry.name not in served]:
+                self._stop_serving(session, name, old.subscriptions, now)
+        new, without_room = self._with_room(new, old)
         session.registration = new
-        known = set(old.types)
-        declared_anew = [entry for entry in new.types if entry not in known]
         begun: list[AgentTypeState] = []
-        for entry in declared_anew:
+        known = set(old.types)
+        for entry in new.types:
+            if entry in known:
+                continue
             state = self.types.ensure(entry.name, session_only=entry.session_only)
             if session not in state.workers:
                 state.add_worker(session)
                 session.lanes[entry.name] = Lane(session, self.limits.delivery_window)
                 begun.append(state)
         self.types.declare(session, old.subscriptions, new.subscriptions)
-        for entry in declared_anew:
-            self.types.drop_kept(entry.name)
-        if old.types:
-            served = {entry.name for entry in new.types}
-            for name in [entry.name for entry in old.types if entry.name not in served]:
-                self._stop_serving(session, name, old.subscriptions, now)
         for state in begun:
             self._placer.rebalance(state, now)
+        errors += without_room
         session.outbox.registered.append(Registered(registration.revision, errors))
         self._agenda.wake(session)
         self._placer.tell_drained(session)
@@ -322,6 +324,32 @@ class Broker:
         else:
             return None
         return Refusal(number, Code.RESOURCE_EXHAUSTED, reason)
+
+    def _with_room(
+        self, new: Registration, old: Registration
+    ) -> tuple[Registration, tuple[RegistrationError, ...]]:
+        """What of ``new`` there is room for, and the errors of the rest.
+
+        What stayed of the types that ``new`` declares anew gives way to what it declares.
+        """
+        types, limits = self.types, self.limits
+        entries, errors = fitting(
+            new.types, lambda each: types.get(each.name) is not None, len(types), limits.max_types
+        )
+        known = set(old.types)
+        for entry in entries:
+            if entry not in known:
+                types.drop_kept(entry.name)
+        declared = set(old.subscriptions)
+        # What it no longer declares makes room for what it declares instead.
+        gone = len(declared.difference(new.subscriptions))
+        subscriptions, more_errors = fitting(
+            new.subscriptions,
+            declared.__contains__,
+            types.subscription_count - gone,
+            limits.max_subscriptions,
+        )
+        return Registration(new.revision, entries, subscriptions), errors + more_errors
 
     def _stop_serving(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -55,12 +55,17 @@ class OpenCalls(Generic[W]):
         self._by_id: dict[int, OpenCall[W]] = {}
         self._by_caller: dict[tuple[W, int], OpenCall[W]] = {}
         self._by_session: dict[W, dict[int, OpenCall[W]]] = {}
+        self._made: Counter[W] = Counter()
         self._deadlines: list[tuple[float, int]] = []
         self._last_id = 0
         self.payload_bytes = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def made_by(self, caller: W) -> int:
+        """How many of the open calls ``caller`` made."""
+        return self._made[caller]
 
     def get(self, call_id: int) -> OpenCall[W] | None:
         """The open call of that id."""
@@ -89,6 +94,7 @@ class OpenCalls(Generic[W]):
         self._by_caller[caller, caller_id] = call
         self._by_session.setdefault(caller, {})[call.id] = call
         heapq.heappush(self._deadlines, (deadline, call.id))
+        self._made[caller] += 1
         self.payload_bytes += len(payload)
         return call
 
@@ -159,6 +165,9 @@ class OpenCalls(Generic[W]):
         """
         del self._by_id[call.id]
         del self._by_caller[call.caller, call.caller_id]
+        self._made[call.caller] -= 1
+        if not self._made[call.caller]:
+            del self._made[call.caller]
         self.payload_bytes -= len(call.payload)
         self._unlink(call.caller, call)
         if call.callee is not None:

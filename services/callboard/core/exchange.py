@@ -165,6 +165,11 @@ class Exchange:
         except CallboardError as error:
             return error.code, str(error)
         limits = self._limits
+        if self._calls.made_by(call.caller) > limits.max_open_calls:
+            reason = (
+                f"{limits.max_open_calls} calls of this session are open already, that is the limit"
+            )
+            return Code.RESOURCE_EXHAUSTED, reason
         size = len(call.payload)
         if size > limits.max_event_bytes:
             return Code.RESOURCE_EXHAUSTED, too_large("call", size, limits.max_event_bytes)

@@ -17,12 +17,25 @@ names another grant than the present one is refused by `is_valid`.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar
+from functools import cache
+from typing import Any, Generic, TypeVar
 
 from callboard.core.event import Grant
 
 W = TypeVar("W", bound=Hashable)
+
+
+@cache
+def nobody(partitions: int) -> list[Any]:
+    """None for each partition: one list for all that have nothing to say, never written to."""
+    return [None] * partitions
+
+
+@cache
+def _no_serials(partitions: int) -> array[int]:
+    return array("Q", bytes(8 * partitions))
 
 
 class Serials:
@@ -39,17 +52,36 @@ class Serials:
 
 
 class Grants(Generic[W]):
-    """The grants of one agent type; ``W`` is whatever stands for a worker's session."""
+    """The grants of one agent type; ``W`` is whatever stands for a worker's session.
+
+    A host may keep thousands of types, most of them without a worker: tables are made with the
+    first grant and dropped with the last. `Grant`s are made when asked for: a thousand types have a
+    quarter of a million, most of them never used, which the garbage collector would visit over and
+    over.
+
+    Attributes:
+        held_count: How many partitions have a holder.
+    """
+
+    __slots__ = (
+        "_grants",
+        "_holders",
+        "_leaving",
+        "_partitions",
+        "_serial",
+        "_serials",
+        "held_count",
+    )
 
     def __init__(self, partitions: int, serials: Serials) -> None:
         self._serials = serials
-        self._holders: list[W | None] = [None] * partitions
-        # `Grant`s are made when asked for: a thousand types have a quarter of a million, most of
-        # them
-        # never used, which the garbage collector would visit over and over. Serial 0: no grant.
-        self._serial: list[int] = [0] * partitions
-        self._grants: list[Grant | None] = [None] * partitions
+        self._partitions = partitions
+        self._holders: list[W | None]
+        self._serial: array[int]  # 0: no grant
+        self._grants: list[Grant | None]
         self._leaving: set[int] = set()
+        self.held_count = 0
+        self._share_tables()
 
     def open_to(self, partition: int) -> W | None:
         """The session that may be handed something new for ``partition``.
@@ -66,6 +98,8 @@ class Grants(Generic[W]):
         """The present grant of ``partition``; None while it is free."""
         grant = self._grants[partition]
         if grant is None and self._serial[partition]:
+            if self._grants is nobody(self._partitions):
+                self._grants = [None] * self._partitions
             grant = self._grants[partition] = Grant(self._serials.epoch, self._serial[partition])
         return grant
 
@@ -74,7 +108,7 @@ class Grants(Generic[W]):
         return (
             grant is not None
             and self._holders[partition] is session
-            and self.grant_of(partition) == grant
+            and grant == (self._serials.epoch, self._serial[partition])
         )
 
     def is_leaving(self, partition: int) -> bool:
@@ -86,8 +120,12 @@ class Grants(Generic[W]):
         if self._holders[partition] is not None:
             msg = f"partition {partition} is held"
             raise ValueError(msg)
+        if not self.held_count:
+            self._holders = [None] * self._partitions
+            self._serial = _no_serials(self._partitions)[:]
         self._holders[partition] = session
         self._serial[partition] = self._serials.next()
+        self.held_count += 1
 
     def ask(self, partition: int) -> Grant | None:
         """Note that the holder is asked to surrender.
@@ -103,19 +141,27 @@ class Grants(Generic[W]):
 
     def end(self, partition: int) -> None:
         """The holder has surrendered ``partition`` or is lost. Idempotent."""
+        if self._holders[partition] is None:
+            return
+        self._leaving.discard(partition)
+        if not self._leaving:
+            self._leaving.clear()  # an emptied set keeps its table
+        self.held_count -= 1
+        if not self.held_count:
+            self._share_tables()
+            return
         self._holders[partition] = None
         self._serial[partition] = 0
-        self._grants[partition] = None
-        self._leaving.discard(partition)
+        if self._grants[partition] is not None:
+            self._grants[partition] = None
 
     def held_by(self, session: W) -> Iterator[int]:
         """The partitions that ``session`` holds, leaving ones included."""
         return (p for p, holder in enumerate(self._holders) if holder is session)
 
-    @property
-    def held_count(self) -> int:
-        """How many partitions have a holder."""
-        return sum(holder is not None for holder in self._holders)
-
     def __len__(self) -> int:
-        return len(self._holders)
+        return self._partitions
+
+    def _share_tables(self) -> None:
+        self._holders = self._grants = nobody(self._partitions)
+        self._serial = _no_serials(self._partitions)

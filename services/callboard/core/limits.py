@@ -19,11 +19,17 @@ class BrokerLimits:
         agent_share: Deliveries out for one agent; at most ``delivery_window``. 64 costs 28 % of
             throughput.
         publish_window: Publishes that a session may have unacknowledged.
+        max_types: Agent types that are kept, those without a worker included; further ones are
+            refused by entry with RESOURCE_EXHAUSTED.
+        max_subscriptions: Subscriptions that are kept, of all sessions and of types without a
+            worker; further ones are refused by entry with RESOURCE_EXHAUSTED.
         max_event_bytes: The largest encoded event, call payload or reply payload.
         max_queued_bytes: All events queued and out, together, each with what the broker keeps
             beside it; beyond it publishes are refused with RESOURCE_EXHAUSTED.
         max_calls_waiting: Calls that may wait at the host for one agent whose partition has no
             holder; beyond it they are refused with RESOURCE_EXHAUSTED.
+        max_open_calls: Calls that one session may have made and not seen ended; beyond it they are
+            refused with RESOURCE_EXHAUSTED.
         max_call_bytes: The payloads of all open calls, together; beyond it calls are refused with
             RESOURCE_EXHAUSTED.
         call_timeout_s: The deadline of a call that names none.
@@ -33,9 +39,12 @@ class BrokerLimits:
     delivery_window: int = 2048
     agent_share: int = 256
     publish_window: int = 2048
+    max_types: int = 10_000
+    max_subscriptions: int = 100_000
     max_event_bytes: int = 8 << 20
     max_queued_bytes: int = 1 << 30
     max_calls_waiting: int = 64
+    max_open_calls: int = 16_384
     max_call_bytes: int = 256 << 20
     call_timeout_s: float = 300.0
 

@@ -20,7 +20,7 @@ def weights_of(worker: str, agent_type: str, partitions: int) -> Sequence[int]:
     The same on every machine: big-endian words of SHAKE-256 over ``agent_type NUL worker``.
     """
     digest = shake_256(f"{agent_type}\0{worker}".encode()).digest(4 * partitions)
-    return array("L", unpack(f">{partitions}I", digest))
+    return array("I", unpack(f">{partitions}I", digest))
 
 
 def place(held: Sequence[int | None], weights: Sequence[Sequence[int]]) -> list[int | None]:

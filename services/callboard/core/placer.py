@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from callboard.core.frames import Partitions
+from callboard.core.grants import nobody
 from callboard.core.placement import place
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Placer:
         ended = list(state.grants.held_by(session))
         self._end_grants(state, session, ended)
         self._deliveries.close_lane(state, lane, ended)
-        state.plan = [None] * len(state.grants)
+        state.plan = nobody(len(state.grants))
         if ended:
             self._exchange.end_grants(state, session, set(ended), now)
         if state.workers:

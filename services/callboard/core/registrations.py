@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from typing import Literal
+from collections.abc import Callable, Container, Iterable
+from typing import Literal, TypeVar
 
-from callboard.core.errors import CallboardError, InvalidIdentifier
+from callboard.core.errors import CallboardError, InvalidIdentifier, ResourceExhausted
 from callboard.core.frames import (
     Registration,
     RegistrationError,
@@ -55,6 +55,37 @@ def checked(
         registration.revision, tuple(types.values()), tuple(subscriptions.values())
     )
     return valid, tuple(errors)
+
+
+E = TypeVar("E", TypeEntry, SubscriptionEntry)
+
+
+def fitting(
+    entries: Iterable[E], is_kept: Callable[[E], bool], count: int, limit: int
+) -> tuple[tuple[E, ...], tuple[RegistrationError, ...]]:
+    """Divide ``entries`` into those that a host has room for and the errors of the rest.
+
+    Args:
+        entries: Valid ones, of one kind.
+        is_kept: Whether an entry takes no more room than is taken.
+        count: How many the host keeps.
+        limit: How many it may keep.
+    """
+    fit: list[E] = []
+    errors: list[RegistrationError] = []
+    for entry in entries:
+        if is_kept(entry):
+            fit.append(entry)
+        elif count < limit:
+            count += 1
+            fit.append(entry)
+        elif isinstance(entry, TypeEntry):
+            what = f"the host keeps {count} agent types, that is its limit"
+            errors.append(_error("type", entry.name, ResourceExhausted(what)))
+        else:
+            what = f"the host keeps {count} subscriptions, that is its limit"
+            errors.append(_error("subscription", entry.id, ResourceExhausted(what)))
+    return tuple(fit), tuple(errors)
 
 
 def _check_new(name: str, seen: Container[str]) -> None:
