@@ -213,24 +213,10 @@ class World:
         frame = node.to_host.receive()
         if frame is None:
             return
-        broker, session, now = self.broker, node.session, self.now
-        self._note_settlements(session, frame)
-        broker.settle(session, frame.settlements, now)
-        for reply in frame.replies:
-            broker.reply(session, reply)
-        if frame.register is not None:
-            broker.register(session, frame.register, now)
+        self._note_settlements(node.session, frame)
+        self.broker.take(node.session, frame, self.now)
         for publish in frame.publishes:
             self._expected[publish.event] = self._route(publish.event)
-        broker.publish(session, frame.publishes)
-        for call in frame.calls:
-            broker.call(session, call, now)
-        for call_id in frame.cancels:
-            broker.cancel(session, call_id)
-        for given_up in frame.surrendered:
-            broker.surrendered(session, given_up, now)
-        if frame.drain:
-            broker.drain(session, now)
 
     def worker_reads(self, node: Node) -> None:
         """A host's frame arrives. A worker that is told that nothing is left with it leaves."""

@@ -30,7 +30,7 @@ from callboard.core.agenda import Agenda
 from callboard.core.agent_types import AgentTypes, AgentTypeState
 from callboard.core.commit import Append, Commit
 from callboard.core.deliveries import RECORD_BYTES, Deliveries, bytes_of
-from callboard.core.errors import CallboardError, Code
+from callboard.core.errors import CallboardError, Code, ProtocolViolation
 from callboard.core.event import Address, Delivery, Event
 from callboard.core.exchange import Exchange
 from callboard.core.frames import (
@@ -44,6 +44,7 @@ from callboard.core.frames import (
     Reply,
     Settlement,
     SubscriptionEntry,
+    WorkerFrame,
 )
 from callboard.core.grants import Serials
 from callboard.core.identity import check_key
@@ -140,6 +141,35 @@ class Broker:
     def join(self, session: Session) -> None:
         """A worker is there."""
         self.sessions[session.id] = session
+
+    def take(self, session: Session, frame: WorkerFrame, now: float) -> None:
+        """``session`` has said a frame: ends of turns first, then what may end their grants.
+
+        Raises:
+            ProtocolViolation: It has more publishes unanswered than twice its window. Its stream is
+                to end; what the frame said before counts.
+        """
+        if frame.settlements:
+            self.settle(session, frame.settlements, now)
+        for reply in frame.replies:
+            self.reply(session, reply)
+        if frame.register is not None:
+            self.register(session, frame.register, now)
+        if frame.publishes:
+            self.publish(session, frame.publishes)
+            unanswered = session.last_publish - session.outbox.published_through
+            window = self.limits.publish_window
+            if unanswered > 2 * window:
+                msg = f"{unanswered} publishes are unanswered, the window is {window}"
+                raise ProtocolViolation(msg)
+        for call in frame.calls:
+            self.call(session, call, now)
+        for call_id in frame.cancels:
+            self.cancel(session, call_id)
+        for given_up in frame.surrendered:
+            self.surrendered(session, given_up, now)
+        if frame.drain:
+            self.drain(session, now)
 
     def register(self, session: Session, registration: Registration, now: float) -> None:
         """``session`` says all that it serves: what is invalid is refused by entry, the rest holds.

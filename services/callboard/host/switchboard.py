@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from callboard.core.broker import Broker
-from callboard.core.errors import ProtocolViolation, Unavailable
+from callboard.core.errors import Unavailable
 from callboard.core.frames import WorkerFrame
 from callboard.core.session import Session
 from callboard.wire.frames import PROTOCOL_VERSION
@@ -92,31 +92,8 @@ class Switchboard:
             self._act()
 
     def take(self, session: Session, frame: WorkerFrame) -> None:
-        """A worker has said something."""
-        broker = self.broker
-        now = self._loop.time()
-        # Ends of turns before what may end the grants that they ran under.
-        if frame.settlements:
-            broker.settle(session, frame.settlements, now)
-        for reply in frame.replies:
-            broker.reply(session, reply)
-        if frame.register is not None:
-            broker.register(session, frame.register, now)
-        if frame.publishes:
-            broker.publish(session, frame.publishes)
-            unanswered = session.last_publish - session.outbox.published_through
-            if unanswered > 2 * broker.limits.publish_window:
-                window = broker.limits.publish_window
-                msg = f"{unanswered} publishes are unanswered, the window is {window}"
-                raise ProtocolViolation(msg)
-        for call in frame.calls:
-            broker.call(session, call, now)
-        for call_id in frame.cancels:
-            broker.cancel(session, call_id)
-        for given_up in frame.surrendered:
-            broker.surrendered(session, given_up, now)
-        if frame.drain:
-            broker.drain(session, now)
+        """A worker has said something. Raises `ProtocolViolation`: see `Broker.take`."""
+        self.broker.take(session, frame, self._loop.time())
         self._act()
 
     def close(self) -> None:
