@@ -159,7 +159,7 @@ host_frames = st.builds(
 
 
 def there_and_back(frame: WorkerFrame) -> WorkerFrame:
-    return decode_worker_frame(parse_worker_frame(encode_worker_frame(frame)))
+    return decode_worker_frame(parse_worker_frame(encode_worker_frame(frame)), {"streams"})
 
 
 def here_and_back(frame: HostFrame) -> HostFrame:
@@ -334,6 +334,54 @@ def test_a_worker_s_frame_that_lacks_something_is_a_violation(
     """The error says what is missing, and where."""
     with pytest.raises(ProtocolViolation, match=reason):
         decode_worker_frame(message)
+
+
+EFFECTS = pb.Effects()
+ACCEPTED_WITH_EFFECTS = pb.Settlement(number=1, accepted=pb.Accepted(), effects=EFFECTS)
+
+
+@pytest.mark.parametrize(
+    ("message", "capability"),
+    [
+        (pb.ConnectRequest(replies=[pb.Reply(call_id=3, payload=b"part")]), "streams"),
+        (pb.ConnectRequest(replies=[pb.Reply(call_id=3, error=pb.CallError(code=2))]), "streams"),
+        (pb.ConnectRequest(credits=[pb.Credit(call_id=3, count=1)]), "streams"),
+        (pb.ConnectRequest(beat=pb.Beat()), "leases"),
+        (pb.ConnectRequest(settlements=[ACCEPTED_WITH_EFFECTS]), "effects"),
+        (
+            pb.ConnectRequest(
+                replies=[pb.Reply(call_id=3, payload=b"", last=True, effects=EFFECTS)]
+            ),
+            "effects",
+        ),
+        (
+            pb.ConnectRequest(
+                register=pb.Register(
+                    revision=1,
+                    types=[pb.AgentTypeEntry(name="a", policy=pb.Policy(persistent=True))],
+                )
+            ),
+            "effects",
+        ),
+    ],
+)
+def test_what_the_host_did_not_announce_is_a_violation(
+    message: pb.ConnectRequest, capability: str
+) -> None:
+    """A peer never sends what the other side did not announce; the error names what it needs."""
+    with pytest.raises(ProtocolViolation, match=f"needs the capability '{capability}'"):
+        decode_worker_frame(message)
+    decode_worker_frame(message, {capability})
+
+
+def test_fields_of_a_later_version_are_passed_over() -> None:
+    """Unknown fields never break a stream, nor do those that need no capability."""
+    unknown = b"\xfa\x7f\x01x"  # field 2047, one byte
+    register = pb.Register(revision=1, types=[pb.AgentTypeEntry(name="a", policy=pb.Policy())])
+    frame = decode_worker_frame(
+        parse_worker_frame(pb.ConnectRequest(register=register).SerializeToString() + unknown)
+    )
+    assert frame == WorkerFrame(register=Registration(1, (TypeEntry("a"),), ()))
 
 
 @pytest.mark.parametrize(

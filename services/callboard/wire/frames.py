@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 
 from google.protobuf.message import DecodeError
 
@@ -31,6 +31,9 @@ from callboard.wire.items import (
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 PROTOCOL_VERSION = 1
+
+CAPABILITIES: frozenset[str] = frozenset()
+"""The optional features of the protocol that hosts of this version announce: none."""
 
 
 def parse_worker_frame(data: bytes) -> pb.ConnectRequest:
@@ -85,8 +88,19 @@ def encode_worker_frame(frame: WorkerFrame) -> bytes:
     return message.SerializeToString()
 
 
-def decode_worker_frame(message: pb.ConnectRequest) -> WorkerFrame:
-    """A frame after the first. Raises `ProtocolViolation` naming what is wrong."""
+def decode_worker_frame(
+    message: pb.ConnectRequest, capabilities: Container[str] = CAPABILITIES
+) -> WorkerFrame:
+    """A frame after the first.
+
+    Args:
+        message: The frame.
+        capabilities: What the host announced to the worker in its welcome; what needs another is a
+            violation, for a peer never sends what the other side did not announce.
+
+    Raises:
+        ProtocolViolation: Names what is wrong.
+    """
     if message.HasField("hello"):
         msg = "a second hello: it belongs into the first frame only"
         raise ProtocolViolation(msg)
@@ -94,22 +108,7 @@ def decode_worker_frame(message: pb.ConnectRequest) -> WorkerFrame:
     if message.HasField("register"):
         frame.register = get_registration(message.register)
     if message.publishes:
-        frame.publishes = [
-            Publish(
-                item.number,
-                Event(
-                    item.event,
-                    item.topic_type,
-                    item.topic_source,
-                    (item.sender.type, item.sender.key) if item.HasField("sender") else None,
-                    get_hop(item),
-                ),
-            )
-            for item in message.publishes
-        ]
-        if not all(publish.number for publish in frame.publishes):
-            msg = "a publish without a number: they count from 1"
-            raise ProtocolViolation(msg)
+        frame.publishes = [_get_publish(item) for item in message.publishes]
     if message.settlements:
         frame.settlements = [get_settlement(item) for item in message.settlements]
     if message.calls:
@@ -121,7 +120,43 @@ def decode_worker_frame(message: pb.ConnectRequest) -> WorkerFrame:
     if message.surrendered:
         frame.surrendered = [get_partitions(item) for item in message.surrendered]
     frame.drain = message.HasField("drain")
+    _check_announced(message, capabilities)
     return frame
+
+
+def _get_publish(message: pb.Publish) -> Publish:
+    if not message.number:
+        msg = "a publish without a number: they count from 1"
+        raise ProtocolViolation(msg)
+    sender = (message.sender.type, message.sender.key) if message.HasField("sender") else None
+    event = Event(message.event, message.topic_type, message.topic_source, sender, get_hop(message))
+    return Publish(message.number, event)
+
+
+def _check_announced(message: pb.ConnectRequest, capabilities: Container[str]) -> None:
+    for what, capability in _needs(message):
+        if capability not in capabilities:
+            msg = f"{what} needs the capability {capability!r}, which this host has not announced"
+            raise ProtocolViolation(msg)
+
+
+def _needs(message: pb.ConnectRequest) -> Iterator[tuple[str, str]]:
+    """What in a frame is only for hosts that announced a capability, and which."""
+    if message.credits:
+        yield "credits", "streams"
+    if message.HasField("beat"):
+        yield "beat", "leases"
+    for reply in message.replies:
+        if not reply.last:
+            yield f"a reply to call {reply.call_id} that is not the last", "streams"
+        if reply.HasField("effects"):
+            yield f"effects in the reply to call {reply.call_id}", "effects"
+    for settlement in message.settlements:
+        if settlement.HasField("effects"):
+            yield f"effects in settlement {settlement.number}", "effects"
+    for entry in message.register.types:
+        if entry.policy.persistent:
+            yield f"persistent in agent type {entry.name[:80]!r}", "effects"
 
 
 # Host frames.
