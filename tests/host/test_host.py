@@ -18,7 +18,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from callboard import AgentId, RoutedAgent, TopicId, Unavailable, rpc
+from callboard import AgentId, AlreadyRegistered, RoutedAgent, TopicId, Unavailable, rpc
 from callboard.agent.context import MessageContext
 from callboard.host import Host
 from callboard.wire.status import CONNECT, OPERATIONS
@@ -157,6 +157,15 @@ async def test_a_frame_against_the_protocol_ends_that_stream_only(
         (pb.ConnectRequest(), grpc.StatusCode.INVALID_ARGUMENT, "has to hold hello"),
         (
             pb.ConnectRequest(
+                hello=pb.Hello(version_min=1, version_max=1, client_id="x", incarnation="y"),
+                register=pb.Register(revision=1),
+                drain=pb.Drain(),
+            ),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "nothing else: it holds register, drain",
+        ),
+        (
+            pb.ConnectRequest(
                 hello=pb.Hello(version_min=7, version_max=9, client_id="x", incarnation="y")
             ),
             grpc.StatusCode.FAILED_PRECONDITION,
@@ -218,13 +227,51 @@ async def test_another_worker_of_the_same_name_takes_the_session_over(
     second = RawWorker.connect(host.address)
     await second.greet("twin", "second")
     code, details = await raw.ending()
-    assert code is grpc.StatusCode.UNAVAILABLE
-    assert "twin" in details
+    assert code is grpc.StatusCode.ALREADY_EXISTS
+    assert details == "another worker named 'twin' has connected"
     await second.say(
         pb.ConnectRequest(register=pb.Register(revision=1, types=[pb.AgentTypeEntry(name="mine")]))
     )
     assert (await second.hear()).registered.revision == 1
     await second.close()
+
+
+async def test_a_worker_whose_name_is_taken_over_ends_with_an_error_that_is_not_worth_a_retry(
+    host: Host,
+) -> None:
+    """Two workers of one name do not end each other for ever: the former one gives up."""
+    first = WorkerRuntime(host.address, client_id="twin")
+    await first.start()
+    async with WorkerRuntime(host.address, client_id="twin"):
+        with pytest.raises(AlreadyRegistered, match="another worker named 'twin' has connected"):
+            await first.wait()
+
+
+async def test_a_stream_without_a_word_is_ended() -> None:
+    """DEADLINE_EXCEEDED after a time that a host is told; those that spoke may be silent."""
+    async with asyncio.timeout(20), Host(port=0, hello_timeout_s=0.05) as host:
+        spoke, silent = RawWorker.connect(host.address), RawWorker.connect(host.address)
+        await spoke.greet()
+        assert await silent.ending() == (
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "no hello within 0.05 s",
+        )
+        await spoke.say(pb.ConnectRequest(register=pb.Register(revision=1)))
+        assert (await spoke.hear()).registered.revision == 1
+        for each in (spoke, silent):
+            await each.close()
+
+
+async def test_a_host_does_not_wait_for_streams_without_a_word(host: Host) -> None:
+    """It ends them when it stops, like all others."""
+    silent = RawWorker.connect(host.address)
+    await silent.call.wait_for_connection()
+    another = RawWorker(silent.channel.stream_stream(CONNECT)(), silent.channel)
+    await another.greet()  # so the host has the stream before
+    async with asyncio.timeout(3):
+        await host.stop(grace=60)
+        assert (await silent.ending())[0] is grpc.StatusCode.UNAVAILABLE
+    await silent.close()
 
 
 async def test_a_registration_is_judged_entry_by_entry(raw: RawWorker) -> None:

@@ -72,7 +72,11 @@ class AgentNotFound(NotFound):
 
 
 class AlreadyRegistered(CallboardError, ValueError):
-    """The agent type, agent or subscription exists already."""
+    """The agent type, agent or subscription exists already.
+
+    To a worker: another one has connected under its name. Give it a name of its own; trying again
+    would end the other.
+    """
 
     code = Code.ALREADY_EXISTS
 

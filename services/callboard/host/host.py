@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 STOP_GRACE_S = 5.0
+HELLO_TIMEOUT_S = 10.0
 
 
 class Host:
@@ -46,6 +47,7 @@ class Host:
         operators_address: str | None = None,
         engine: Engine | None = None,
         limits: BrokerLimits | None = None,
+        hello_timeout_s: float = HELLO_TIMEOUT_S,
         extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
         """Describe it; nothing is opened before `start`.
@@ -57,6 +59,7 @@ class Host:
                 0.
             engine: Where events are kept; None keeps them in memory.
             limits: The bounds to keep; None for the defaults.
+            hello_timeout_s: How long a stream may say nothing after it was opened.
             extra_grpc_config: Options for the gRPC server, after Callboard's own.
         """
         machine, _, own_port = address.rpartition(":")
@@ -69,6 +72,7 @@ class Host:
         self._operators_address = operators_address or f"{machine}:{next_port}"
         self._engine = engine or MemoryEngine()
         self._limits = limits or BrokerLimits()
+        self._hello_timeout_s = hello_timeout_s
         self._extra_grpc_config = list(extra_grpc_config)
         self._main: asyncio.Task[None] | None = None
         self._stop_asked = asyncio.Event()
@@ -188,7 +192,7 @@ class Host:
         async def connect(
             requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
         ) -> AsyncIterator[bytes]:
-            stream = WorkerStream(switchboard, requests)
+            stream = WorkerStream(switchboard, requests, self._hello_timeout_s)
             try:
                 async for frame in stream.frames():
                     yield frame

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import grpc.aio
 import structlog
 
-from callboard.core.errors import CallboardError, NotAllowedNow, ProtocolViolation
+from callboard.core.errors import (
+    CallboardError,
+    DeadlineExceeded,
+    NotAllowedNow,
+    ProtocolViolation,
+)
 from callboard.core.identity import check_key
 from callboard.core.session import Session
 from callboard.wire.frames import (
@@ -21,6 +26,8 @@ from callboard.wire.frames import (
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
+    from callboard.core.frames import HostFrame
+    from callboard.core.outbox import HostOutbox
     from callboard.host.switchboard import Switchboard
 
 log = structlog.get_logger(__name__)
@@ -30,43 +37,58 @@ class WorkerStream:
     """The life of one ``Connect`` call.
 
     The writer is the generator that gRPC drives; the reader is a task of the host's. Either may
-    find that the stream has ended, and `end` is idempotent. The reader is never cancelled: gRPC
-    ends its read when the stream is over, and cancelling a read leaks memory (grpc/grpc#43360).
+    find that the stream has ended, and `end` is idempotent. The reader is never cancelled and waits
+    without a limit: gRPC ends its read when the stream is over, and cancelling a read leaks memory
+    (grpc/grpc#43360). Whether the worker is too long silent is for the writer to find.
+
+    Attributes:
+        session: The worker's; None before it has introduced itself.
     """
 
-    def __init__(self, switchboard: Switchboard, requests: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, switchboard: Switchboard, requests: AsyncIterator[bytes], hello_timeout_s: float
+    ) -> None:
         self._switchboard = switchboard
         self._requests = requests
+        self._hello_timeout_s = hello_timeout_s
         self._wake = asyncio.Event()
+        self._welcome: pb.ConnectResponse | None = None
         self._failure: CallboardError | None = None
         self._is_over = False
         self.session: Session | None = None
 
     async def frames(self) -> AsyncIterator[bytes]:
         """What to send, until the stream is over. Raises the `CallboardError` to end it with."""
-        first = await anext(self._requests, None)
-        if first is None:
-            return
-        session, welcome = self._switchboard.admit(_hello_of(first), self)
-        self.session = session
+        self._switchboard.open(self)
         try:
-            yield welcome.SerializeToString()
-            self._switchboard.start_reader(self._read(session), session)
-            outbox = session.outbox
-            while True:
-                frame = outbox.take()
-                if frame is not None:
+            await self._until_it_spoke()
+            if self._welcome is not None and self.session is not None:
+                yield self._welcome.SerializeToString()
+                while (frame := await self._next_frame(self.session.outbox)) is not None:
                     yield encode_host_frame(frame)
-                elif self._is_over:
-                    break
-                else:
-                    self._wake.clear()
-                    await self._wake.wait()
             if self._failure is not None:
                 raise self._failure
         finally:
             self.end()
-            self._switchboard.leave(session)
+            self._switchboard.dismiss(self)
+
+    async def read(self) -> None:
+        """Take in what the worker says, until the stream is over."""
+        failure: CallboardError | None = None
+        try:
+            async for data in self._requests:
+                if self._is_over:
+                    return
+                self._take(data)
+        except CallboardError as error:
+            log.warning("stream refused", session=self._name, reason=str(error))
+            failure = error
+        except grpc.aio.BaseError as error:
+            # The other half has ended the stream, or gRPC has: there is nothing more to read.
+            log.debug("stream broken off", session=self._name, reason=str(error))
+        finally:
+            self._switchboard.dismiss(self)
+            self.end(failure)
 
     def wake(self) -> None:
         """There is something to send."""
@@ -79,28 +101,44 @@ class WorkerStream:
             self._failure = failure
             self._wake.set()
 
-    async def _read(self, session: Session) -> None:
-        failure: CallboardError | None = None
+    @property
+    def _name(self) -> str | None:
+        return None if self.session is None else self.session.id
+
+    def _take(self, data: bytes) -> None:
+        if self.session is None:
+            hello = _hello_of(data)
+            self.session, self._welcome = self._switchboard.admit(hello, self)
+            self._wake.set()
+        else:
+            self._switchboard.take(self.session, decode_worker_frame(parse_worker_frame(data)))
+
+    async def _until_it_spoke(self) -> None:
+        """Wait for the first frame, or the end. Raises `DeadlineExceeded` when neither comes."""
         try:
-            async for data in self._requests:
-                if not session.is_live:
-                    return
-                self._switchboard.take(session, decode_worker_frame(parse_worker_frame(data)))
-        except CallboardError as error:
-            log.warning("stream refused", session=session.id, reason=str(error))
-            failure = error
-        except grpc.aio.BaseError as error:
-            # The other half has ended the stream, or gRPC has: there is nothing more to read.
-            log.debug("stream broken off", session=session.id, reason=str(error))
-        finally:
-            self._switchboard.leave(session)
-            self.end(failure)
+            async with asyncio.timeout(self._hello_timeout_s):
+                await self._wake.wait()
+        except TimeoutError as error:
+            msg = f"no hello within {self._hello_timeout_s:g} s"
+            log.warning("stream refused", reason=msg)
+            raise DeadlineExceeded(msg) from error
+
+    async def _next_frame(self, outbox: HostOutbox) -> HostFrame | None:
+        """What is to be said next; None when the stream is over and all is said."""
+        while (frame := outbox.take()) is None and not self._is_over:
+            self._wake.clear()
+            await self._wake.wait()
+        return frame
 
 
 def _hello_of(data: bytes) -> pb.Hello:
     message = parse_worker_frame(data)
     if not message.HasField("hello"):
         msg = "the first frame has to hold hello"
+        raise ProtocolViolation(msg)
+    beside = [field.name for field, _ in message.ListFields() if field.name != "hello"]
+    if beside:
+        msg = f"the first frame has to hold hello and nothing else: it holds {', '.join(beside)}"
         raise ProtocolViolation(msg)
     hello = message.hello
     if not hello.version_min <= PROTOCOL_VERSION <= hello.version_max:

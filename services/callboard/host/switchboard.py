@@ -6,14 +6,13 @@ It does what the broker says and holds no rule.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from callboard.core.broker import Broker
-from callboard.core.errors import Unavailable
+from callboard.core.errors import AlreadyRegistered, Unavailable
 from callboard.core.frames import WorkerFrame
 from callboard.core.session import Session
 from callboard.wire.frames import PROTOCOL_VERSION
@@ -41,28 +40,39 @@ class Switchboard:
         self._commit_is_due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._streams: dict[Session, WorkerStream] = {}
+        self._silent: set[WorkerStream] = set()
         self._session_numbers = count(1)
         self._is_closed = False
         self.operators_port = 0
 
     # Streams.
 
-    def admit(self, hello: pb.Hello, stream: WorkerStream) -> tuple[Session, pb.ConnectResponse]:
-        """Begin a session.
+    def open(self, stream: WorkerStream) -> None:
+        """A stream has begun, of whom is not known yet: read it, as a task of the host's.
 
-        A session of the same client-id ends: its worker is taken to be a former one.
+        Raises `Unavailable` when the host is stopping.
         """
         if self._is_closed:
             msg = "the host is stopping"
             raise Unavailable(msg)
+        self._silent.add(stream)
+        self._tasks.create_task(stream.read(), name="read")
+
+    def admit(self, hello: pb.Hello, stream: WorkerStream) -> tuple[Session, pb.ConnectResponse]:
+        """Begin a session.
+
+        A session of the same client-id ends, and its stream with ALREADY_EXISTS: were it told to
+        try again, two workers of one name would end each other for ever.
+        """
         for other, other_stream in list(self._streams.items()):
             if other.client_id == hello.client_id:
                 log.warning("session taken over", session=other.id, client_id=hello.client_id)
                 self.leave(other)
                 other_stream.end(
-                    Unavailable(f"another worker named {hello.client_id!r} has connected")
+                    AlreadyRegistered(f"another worker named {hello.client_id!r} has connected")
                 )
         session = Session(f"session-{next(self._session_numbers)}", hello.client_id, hello.agent)
+        self._silent.discard(stream)
         self._streams[session] = stream
         self.broker.join(session)
         limits = self.broker.limits
@@ -80,9 +90,11 @@ class Switchboard:
         )
         return session, pb.ConnectResponse(welcome=welcome)
 
-    def start_reader(self, reader: Coroutine[Any, Any, None], session: Session) -> None:
-        """Have a stream's reader run as a task of the host's."""
-        self._tasks.create_task(reader, name=f"read {session.id}")
+    def dismiss(self, stream: WorkerStream) -> None:
+        """A stream is over, and with it its session if it had one. Idempotent."""
+        self._silent.discard(stream)
+        if stream.session is not None:
+            self.leave(stream.session)
 
     def leave(self, session: Session) -> None:
         """A session is over. Idempotent."""
@@ -101,6 +113,8 @@ class Switchboard:
         self._is_closed = True
         for session, stream in list(self._streams.items()):
             self.leave(session)
+            stream.end(Unavailable("the host is stopping"))
+        for stream in self._silent:
             stream.end(Unavailable("the host is stopping"))
         if self._timer is not None:
             self._timer.cancel()
