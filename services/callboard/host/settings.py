@@ -29,9 +29,12 @@ class HostSettings(BaseSettings):
         delivery_window: Deliveries out by agent type and session.
         agent_share: Deliveries out for one agent; at most ``delivery_window``.
         publish_window: Publishes that a session may have unacknowledged.
+        max_types: Agent types that are kept, those without a worker included.
+        max_subscriptions: Subscriptions that are kept, of all workers together.
         max_event_bytes: The largest encoded event, call payload or reply payload.
         max_queued_bytes: All events queued and out, together.
         max_calls_waiting: Calls that may wait for one agent whose partition has no holder.
+        max_open_calls: Calls that one worker may have open.
         call_timeout_s: The deadline of a call that names none.
     """
 
@@ -44,9 +47,12 @@ class HostSettings(BaseSettings):
     delivery_window: PositiveInt = _LIMITS.delivery_window
     agent_share: PositiveInt = _LIMITS.agent_share
     publish_window: PositiveInt = _LIMITS.publish_window
+    max_types: PositiveInt = _LIMITS.max_types
+    max_subscriptions: PositiveInt = _LIMITS.max_subscriptions
     max_event_bytes: PositiveInt = _LIMITS.max_event_bytes
     max_queued_bytes: PositiveInt = _LIMITS.max_queued_bytes
     max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
+    max_open_calls: PositiveInt = _LIMITS.max_open_calls
     call_timeout_s: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = _LIMITS.call_timeout_s
 
     @model_validator(mode="after")
@@ -67,8 +73,11 @@ class HostSettings(BaseSettings):
             delivery_window=self.delivery_window,
             agent_share=self.agent_share,
             publish_window=self.publish_window,
+            max_types=self.max_types,
+            max_subscriptions=self.max_subscriptions,
             max_event_bytes=self.max_event_bytes,
             max_queued_bytes=self.max_queued_bytes,
             max_calls_waiting=self.max_calls_waiting,
+            max_open_calls=self.max_open_calls,
             call_timeout_s=self.call_timeout_s,
         )

@@ -1,0 +1,49 @@
+"""What a host is told by its environment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from callboard.core.limits import BrokerLimits
+from callboard.host.settings import HostSettings
+
+NOT_SET_FROM_OUTSIDE = {"max_call_bytes"}
+
+
+def test_each_limit_is_set_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says reaches the broker; what it does not say is the default."""
+    names = {each.name for each in fields(BrokerLimits)} - NOT_SET_FROM_OUTSIDE
+    wanted = {name: 300 + number for number, name in enumerate(sorted(names))}
+    for name, value in wanted.items():
+        monkeypatch.setenv(f"CALLBOARD_{name.upper()}", str(value))
+
+    limits = HostSettings().limits
+
+    assert {name: getattr(limits, name) for name in names} == wanted
+    for name in names:
+        monkeypatch.delenv(f"CALLBOARD_{name.upper()}")
+    assert HostSettings().limits == BrokerLimits()
+
+
+def test_each_variable_is_in_the_operators_page() -> None:
+    """With its default; windows and shares stand in one row."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| (`CALLBOARD_[^|]+) \| ([^|]+) \|", page, re.MULTILINE)
+    told = {
+        name: default
+        for names, defaults in rows
+        for name, default in zip(
+            re.findall(r"CALLBOARD_(\w+)", names), defaults.split(", "), strict=True
+        )
+    }
+
+    limits = BrokerLimits()
+    assert told == {
+        each.name.upper(): str(getattr(limits, each.name)).removesuffix(".0")
+        for each in fields(limits)
+        if each.name not in NOT_SET_FROM_OUTSIDE
+    }
