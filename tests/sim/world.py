@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from callboard.core.agent_types import AgentTypeState
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import Commit
-from callboard.core.deliveries import bytes_of
-from callboard.core.event import Address, Event, Grant, TurnId
+from callboard.core.event import Address, Event
 from callboard.core.frames import (
     ACCEPTED,
     Call,
@@ -24,9 +22,8 @@ from callboard.core.frames import (
     TypeEntry,
     WorkerFrame,
 )
-from callboard.core.partition import partition_of
-from callboard.core.queues import AgentQueue
 from callboard.core.session import Session
+from sim.inspector import Inspector
 from sim.model_worker import ModelTurn, ModelWorker
 from sim.network import Line
 
@@ -81,16 +78,6 @@ class Record:
     endings: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Tally:
-    """What is found when all of a broker is looked at."""
-
-    waiting: int = 0
-    queued_bytes: int = 0
-    out: Counter[tuple[Session, str]] = field(default_factory=Counter)
-    held: Counter[Session] = field(default_factory=Counter)
-
-
 class World:
     """Everything there is, and a ledger of what was seen from the outside.
 
@@ -99,6 +86,7 @@ class World:
 
     def __init__(self, limits: BrokerLimits = LIMITS) -> None:
         self.broker = Broker(1, limits)
+        self._inspector = Inspector(self.broker)
         self.now = 0.0
         self.nodes: list[Node] = []
         self.lost: list[Node] = []
@@ -110,7 +98,6 @@ class World:
         self._event_of: dict[Event, tuple[str, str, int]] = {}
         self._taken: Counter[Event] = Counter()
         self._expected: dict[Event, tuple[Address, ...]] = {}
-        self._out_when_asked: dict[Grant, set[TurnId]] = {}
         self._begun_last: dict[tuple[Address, str, str], int] = {}
         self._calls_begun: Counter[int] = Counter()
 
@@ -307,89 +294,9 @@ class World:
                     targets.append(agent)
         return tuple(sorted(targets))
 
-    # What must hold at every moment.
-
     def check(self) -> None:
-        """Look inside the broker: what is counted is there, and nobody waits for nothing."""
-        broker = self.broker
-        tally = Tally()
-        for state in broker.types:
-            self._check_grants(state, tally)
-            before = tally.waiting
-            for queue in state.queues:
-                self._check_queue(state, queue, tally)
-            assert state.queues.waiting_count == tally.waiting - before
-        for session in broker.sessions.values():
-            assert broker.held_count(session) == tally.held[session]
-            for name, lane in session.lanes.items():
-                assert 0 <= lane.room <= lane.window
-                assert lane.in_flight == tally.out[session, name]
-        assert broker.waiting_count == tally.waiting
-        assert broker.in_flight_count == sum(tally.out.values())
-        for commit in (self._commit, broker._agenda.commit):
-            for append in commit.appends if commit is not None else ():
-                tally.queued_bytes += bytes_of(append.event) * len(append.targets)
-        assert broker.queued_bytes == tally.queued_bytes <= broker.limits.max_queued_bytes
-        self._check_calls()
-
-    def _check_grants(self, state: AgentTypeState, tally: Tally) -> None:
-        """Partitions are where they are planned to be, or on their way there."""
-        for partition in range(len(state.grants)):
-            holder = state.grants.holder(partition)
-            if holder is not None:
-                tally.held[holder] += 1
-                assert holder.is_live
-                assert holder in state.workers
-            if state.grants.is_leaving(partition):
-                self._check_leaving(state, partition)
-            else:
-                assert holder is state.plan[partition]
-
-    def _check_queue(self, state: AgentTypeState, queue: AgentQueue, tally: Tally) -> None:
-        """What is out of one agent is a run at one session; what waits, waits for something."""
-        share = self.broker.limits.agent_share
-        positions = [each.position for each in (*queue.out, *queue.waiting)]
-        assert positions == sorted(positions)
-        assert len({each.grant for each in queue.out}) <= 1
-        assert not queue.out or queue.out[0].position not in queue.settled
-        assert len(queue.out) <= share
-        out = [each for each in queue.out if each.position not in queue.settled]
-        tally.waiting += len(queue.waiting)
-        tally.queued_bytes += sum(bytes_of(each.event) for each in (*queue.waiting, *out))
-        session = state.grants.holder(queue.partition)
-        if session is None:
-            assert not out
-            assert not queue.is_listed
-            return
-        tally.out[session, state.name] += len(out)
-        lane = session.lanes[state.name]
-        assert list(lane.ready).count(queue) == queue.is_listed
-        is_open = state.grants.open_to(queue.partition) is not None
-        if queue.waiting and not queue.not_before and is_open and len(queue.out) < share:
-            assert queue.is_listed, "waits for nothing"
-            assert not lane.room, "waits for nothing"
-
-    def _check_leaving(self, state: AgentTypeState, partition: int) -> None:
-        """Since it was asked back, nothing new was handed out."""
-        grant = state.grants.grant_of(partition)
-        assert grant is not None
-        out = {each.turn for queue in state.queues.in_partition(partition) for each in queue.out}
-        assert out <= self._out_when_asked.setdefault(grant, out)
-
-    def _check_calls(self) -> None:
-        """Each open call is at the holder of its agent's partition, or waits until there is one."""
-        exchange = self.broker._exchange
-        waiting = 0
-        for call in exchange._calls._by_id.values():
-            state = self.broker.types.get(call.target[0])
-            assert state is not None
-            partition = partition_of(*call.target, len(state.grants))
-            if call.callee is not None:
-                assert state.grants.holder(partition) is call.callee
-            else:
-                waiting += 1
-                assert state.grants.open_to(partition) is None
-        assert waiting == sum(len(state.calls) for state in self.broker.types)
+        """Look inside the broker; see `Inspector`."""
+        self._inspector.check(self._commit)
 
     # The end.
 

@@ -1,0 +1,135 @@
+"""What must hold inside a broker at every moment, whatever workers say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from callboard.core.agent_types import AgentTypeState
+from callboard.core.broker import Broker
+from callboard.core.commit import Commit
+from callboard.core.deliveries import bytes_of
+from callboard.core.event import Grant, TurnId
+from callboard.core.partition import partition_of
+from callboard.core.queues import AgentQueue
+from callboard.core.session import Session
+
+
+@dataclass
+class Tally:
+    """What is found when all of a broker is looked at."""
+
+    waiting: int = 0
+    queued_bytes: int = 0
+    out: Counter[tuple[Session, str]] = field(default_factory=Counter)
+    held: Counter[Session] = field(default_factory=Counter)
+
+
+class Inspector:
+    """Looks inside a broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self._out_when_asked: dict[Grant, set[TurnId]] = {}
+
+    def check(self, committing: Commit | None) -> None:
+        """What is counted is there, and nobody waits for nothing.
+
+        Args:
+            committing: What the engine was given and has not kept yet.
+        """
+        broker = self.broker
+        tally = Tally()
+        for state in broker.types:
+            self._check_grants(state, tally)
+            before = tally.waiting
+            for queue in state.queues:
+                self._check_queue(state, queue, tally)
+            assert state.queues.waiting_count == tally.waiting - before
+        for session in broker.sessions.values():
+            assert broker.held_count(session) == tally.held[session]
+            for name, lane in session.lanes.items():
+                assert 0 <= lane.room <= lane.window
+                assert lane.in_flight == tally.out[session, name]
+        assert broker.waiting_count == tally.waiting
+        assert broker.in_flight_count == sum(tally.out.values())
+        for commit in (committing, broker._agenda.commit):
+            for append in commit.appends if commit is not None else ():
+                tally.queued_bytes += bytes_of(append.event) * len(append.targets)
+        assert broker.queued_bytes == tally.queued_bytes <= broker.limits.max_queued_bytes
+        self._check_calls()
+        self._check_registrations()
+
+    def _check_grants(self, state: AgentTypeState, tally: Tally) -> None:
+        """Partitions are where they are planned to be, or on their way there."""
+        for partition in range(len(state.grants)):
+            holder = state.grants.holder(partition)
+            if holder is not None:
+                tally.held[holder] += 1
+                assert holder.is_live
+                assert holder in state.workers
+            if state.grants.is_leaving(partition):
+                self._check_leaving(state, partition)
+            else:
+                assert holder is state.plan[partition]
+
+    def _check_queue(self, state: AgentTypeState, queue: AgentQueue, tally: Tally) -> None:
+        """What is out of one agent is a run at one session; what waits, waits for something."""
+        share = self.broker.limits.agent_share
+        positions = [each.position for each in (*queue.out, *queue.waiting)]
+        assert positions == sorted(positions)
+        assert len({each.grant for each in queue.out}) <= 1
+        assert not queue.out or queue.out[0].position not in queue.settled
+        assert len(queue.out) <= share
+        out = [each for each in queue.out if each.position not in queue.settled]
+        tally.waiting += len(queue.waiting)
+        tally.queued_bytes += sum(bytes_of(each.event) for each in (*queue.waiting, *out))
+        session = state.grants.holder(queue.partition)
+        if session is None:
+            assert not out
+            assert not queue.is_listed
+            return
+        tally.out[session, state.name] += len(out)
+        lane = session.lanes[state.name]
+        assert list(lane.ready).count(queue) == queue.is_listed
+        is_open = state.grants.open_to(queue.partition) is not None
+        if queue.waiting and not queue.not_before and is_open and len(queue.out) < share:
+            assert queue.is_listed, "waits for nothing"
+            assert not lane.room, "waits for nothing"
+
+    def _check_leaving(self, state: AgentTypeState, partition: int) -> None:
+        """Since it was asked back, nothing new was handed out."""
+        grant = state.grants.grant_of(partition)
+        assert grant is not None
+        out = {each.turn for queue in state.queues.in_partition(partition) for each in queue.out}
+        assert out <= self._out_when_asked.setdefault(grant, out)
+
+    def _check_registrations(self) -> None:
+        """What is counted is what is declared, and what stays of types without a worker."""
+        types, limits = self.broker.types, self.broker.limits
+        sessions = self.broker.sessions.values()
+        kept = sum(
+            None in declared
+            for patterns in types._declared.values()
+            for declared in patterns.values()
+        )
+        count = sum(len(each.registration.subscriptions) for each in sessions) + kept
+        assert types.subscription_count == count <= limits.max_subscriptions
+        assert len(types) <= limits.max_types
+        for session in sessions:
+            assert set(session.lanes) == {each.name for each in session.registration.types}
+
+    def _check_calls(self) -> None:
+        """Each open call is at the holder of its agent's partition, or waits until there is one."""
+        exchange = self.broker._exchange
+        waiting = 0
+        for call in exchange._calls._by_id.values():
+            state = self.broker.types.get(call.target[0])
+            assert state is not None
+            partition = partition_of(*call.target, len(state.grants))
+            if call.callee is not None:
+                assert state.grants.holder(partition) is call.callee
+            else:
+                waiting += 1
+                assert state.grants.open_to(partition) is None
+        assert waiting == sum(len(state.calls) for state in self.broker.types)
