@@ -25,7 +25,7 @@ from callboard.agent.exceptions import (
 from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.agent.intervention import DropMessage, InterventionHandler
 from callboard.agent.serialization import MessageSerializer, SerializationRegistry
-from callboard.agent.turn import CURRENT_TURN, AgentFactory
+from callboard.agent.turn import AgentFactory
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
@@ -149,14 +149,13 @@ class BaseRuntime(ABC):
         if timeout_s <= 0:
             msg = f"no time for a reply from {recipient}: timeout_s is {timeout_s}"
             raise DeadlineExceeded(msg)
-        turn = CURRENT_TURN.get()
-        parent = turn.id if turn is not None and turn.is_open else None
+        turn = self._runner.current_turn()
         call = Call(
             self._calls.next_id(),
             (recipient.type, recipient.key),
             payload,
             timeout_s,
-            parent,
+            None if turn is None else turn.id,
             sender=_address(sender),
         )
         reply = await self._calls.reply_to(call, token)
@@ -183,8 +182,8 @@ class BaseRuntime(ABC):
                 if _is_dropped(message):
                     return
         event = self._event(message, topic_id, sender, message_id)
-        turn = CURRENT_TURN.get()
-        if turn is not None and turn.is_open:
+        turn = self._runner.current_turn()
+        if turn is not None:
             turn.begin_publish()
             self._send_publish(event, turn.end_publish)
             return
@@ -392,7 +391,7 @@ class BaseRuntime(ABC):
         """
         self._max_event_bytes = max_event_bytes
         self._runner.max_payload_bytes = max_event_bytes
-        self._runner.partitions = partitions
+        self._runner.divide(partitions)
 
     @property
     def _publish_window(self) -> int:

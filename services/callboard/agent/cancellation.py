@@ -27,13 +27,22 @@ class CancellationToken:
         self._callbacks: list[Callable[[], Any]] = []
 
     def cancel(self) -> None:
-        """Cancel what is linked, in the order it was added. Idempotent."""
+        """Cancel what is linked, in the order it was added. Idempotent.
+
+        A callback that raises does not keep the others; the first such error is raised at the end.
+        """
         if self._cancelled:
             return
         self._cancelled = True
         callbacks, self._callbacks = self._callbacks, []
+        errors: list[Exception] = []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 (a program's code)
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def is_cancelled(self) -> bool:
         """Whether `cancel` was called."""

@@ -7,9 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
 
 from callboard.agent.cancellation import CancellationToken
+from callboard.agent.failures import trace_of
 from callboard.core.envelope import Envelope
 from callboard.core.errors import CallboardError
 from callboard.core.event import Delivery, TurnId
@@ -20,8 +23,10 @@ from callboard.core.turns import Mailbox
 if TYPE_CHECKING:
     from callboard.agent.agent import Agent
 
+log = structlog.get_logger(__name__)
+
 CURRENT_TURN: ContextVar[Turn | None] = ContextVar("callboard_turn", default=None)
-"""The turn whose handler runs. A task that the handler leaves behind still sees it, closed."""
+"""The turn whose handler runs. A task that the handler leaves behind still sees it, ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +65,44 @@ class Incoming:
 class Activation:
     """One agent that is active here.
 
-    Its instance, its mailbox, the turns whose ends are not told yet.
+    Attributes:
+        instance: The agent; None as long as no message has made it.
+        making: Done when the instance that is being made is there, or cannot be made.
+        untold_count: Turns that have begun and whose ends are not told.
+        ended: The turns of events among them that have ended, in order.
     """
 
     __slots__ = (
         "agent_id",
         "ended",
         "instance",
-        "is_served",
         "mailbox",
         "making",
         "partition",
-        "turns",
+        "untold_count",
     )
 
-    def __init__(self, agent_id: AgentId, partition: int, max_calls_waiting: int) -> None:
+    def __init__(self, agent_id: AgentId, max_calls_waiting: int) -> None:
         self.agent_id = agent_id
-        self.partition = partition
+        self.partition = 0
         self.mailbox: Mailbox[Incoming] = Mailbox(max_calls_waiting)
         self.instance: Agent | None = None
         self.making: asyncio.Future[None] | None = None
-        self.is_served = False
-        self.turns: dict[TurnId, Turn] = {}
+        self.untold_count = 0
         self.ended: deque[Turn] = deque()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits, runs, or is still to be told."""
-        return self.mailbox.is_idle and not self.turns and not self.ended
+        """Whether nothing waits, runs, is being made, or is still to be told."""
+        return self.mailbox.is_idle and not self.untold_count and self.making is None
+
+
+class TurnOwner(Protocol):
+    """Who runs turns."""
+
+    def tell(self, turn: Turn) -> None:
+        """``turn`` has ended, and all that it published is confirmed or refused."""
+        ...
 
 
 class Turn:
@@ -95,12 +110,13 @@ class Turn:
 
     Attributes:
         id: Names it to the host, as the parent of calls made in it.
-        is_open: Whether its handler is still running.
+        owner: Who runs it. A program may have several runtimes, which know nothing of each other.
+        is_open: Whether it has not ended.
         token: Cancelled when the result is no longer wanted.
     """
 
     __slots__ = (
-        "_tell",
+        "_task",
         "activation",
         "delivery",
         "error",
@@ -108,8 +124,8 @@ class Turn:
         "is_cancelled",
         "is_open",
         "outcome",
+        "owner",
         "reply",
-        "task",
         "token",
         "unconfirmed",
     )
@@ -119,20 +135,30 @@ class Turn:
         activation: Activation,
         id: TurnId,
         delivery: Delivery | None,
-        tell: Callable[[Turn], None],
+        owner: TurnOwner,
     ) -> None:
-        self._tell = tell
+        self._task: asyncio.Task[Any] | None = None
         self.activation = activation
         self.id = id
         self.delivery = delivery
+        self.owner = owner
         self.token = CancellationToken()
-        self.task: asyncio.Task[None] | None = None
         self.is_open = True
         self.is_cancelled = False
         self.unconfirmed = 0
         self.error: CallboardError | None = None
         self.outcome: Outcome = ACCEPTED
         self.reply: Reply | None = None
+
+    def enter(self) -> None:
+        """The task that runs it has begun. Raises `CancelledError` when it need not go on.
+
+        A task that is cancelled before its first step would never say how its turn ended.
+        """
+        CURRENT_TURN.set(self)
+        self._task = asyncio.current_task()
+        if self.is_cancelled:
+            raise asyncio.CancelledError
 
     def begin_publish(self) -> None:
         """The handler has published something that the host has not confirmed."""
@@ -147,11 +173,17 @@ class Turn:
         if error is not None and self.error is None:
             self.error = error
         if not self.is_open and not self.unconfirmed:
-            self._tell(self)
+            self.owner.tell(self)
 
     def cancel(self) -> None:
         """The result is no longer wanted: tell the handler by its token, then interrupt it."""
-        self.token.cancel()
-        if self.is_open and not self.is_cancelled and self.task is not None:
+        try:
+            self.token.cancel()
+        except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
+            # What an agent's code linked to its token must not reach whoever brings the wish.
+            agent_type = self.activation.agent_id.type
+            log.warning("token's callback failed", agent_type=agent_type, **trace_of(error))
+        if self.is_open and not self.is_cancelled:
             self.is_cancelled = True
-            self.task.cancel()
+            if self._task is not None:
+                self._task.cancel()

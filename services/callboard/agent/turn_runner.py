@@ -1,8 +1,8 @@
 """The shell that runs turns: it holds the agents of one process and does what `core.turns` allows.
 
 Deliveries and calls come in by plain methods that never wait; what came of them leaves through a
-`TurnOutput`. One task serves a mailbox while there is something in it, so that an idle agent costs
-no task and a busy one no task an event.
+`TurnOutput`. Each turn is a task, in a context of its own: what a handler does to its task or its
+context variables ends with its turn, and agents with much to do take turns with the others.
 
 The end of a turn is told in two steps. A turn that published has ended for its agent, whose next
 turn may begin; but it is settled only when the host has all that it published, and fails if that
@@ -13,24 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException
+from callboard.agent.failures import failure_of, raised_by_agent, rejection_of, trace_of
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
 from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
-from callboard.core.errors import (
-    Code,
-    InvalidMessage,
-    NotFound,
-    RemoteAgentError,
-    ResourceExhausted,
-)
-from callboard.core.event import Delivery, Event, Grant, TurnId
+from callboard.core.errors import Code, NotFound, RemoteAgentError, ResourceExhausted
+from callboard.core.event import Address, Delivery, Event, Grant, TurnId
 from callboard.core.frames import (
     ACCEPTED,
     Call,
@@ -54,6 +50,13 @@ if TYPE_CHECKING:
     from callboard.agent.serialization import SerializationRegistry
 
 log = structlog.get_logger(__name__)
+
+NOT_OF_THE_TURN = (SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What ends the process, or its event loop.
+
+Whatever else an agent's code raises ends its turn only: some libraries fail with what is no
+`Exception`.
+"""
 
 NO_VALUE = (b"null", b"")
 """What ``None`` travels as, under an empty type name."""
@@ -110,7 +113,7 @@ class TurnRunner:
         self._codec = codec
         self._on_response = on_response
         self._max_calls_waiting = max_calls_waiting
-        self.partitions = 1
+        self._partitions = 1
         self.max_payload_bytes = 1 << 62
         self._factories: dict[str, AgentFactory] = {}
         self._activations: dict[tuple[str, str], Activation] = {}
@@ -133,8 +136,27 @@ class TurnRunner:
         self._factories[agent_type] = factory
 
     def remove_factory(self, agent_type: str) -> None:
-        """Forget a factory whose registration failed."""
-        self._factories.pop(agent_type, None)
+        """Make no more agents of ``agent_type``, and let go of those that there are.
+
+        A turn that runs goes on with the instance that it has.
+        """
+        factory = self._factories.pop(agent_type, None)
+        for activation in list(self._activations.values()):
+            if activation.agent_id.type == agent_type:
+                self._let_go_of_instance(activation, factory)
+                self._check(activation)
+
+    def divide(self, partitions: int) -> None:
+        """The host has so many partitions; agents made before that was known find theirs."""
+        self._partitions = partitions
+        self._by_partition.clear()
+        for activation in self._activations.values():
+            self._file(activation)
+
+    def current_turn(self) -> Turn | None:
+        """The turn of this runner that runs where this is asked; None outside, and after it."""
+        turn = CURRENT_TURN.get()
+        return turn if turn is not None and turn.is_open and turn.owner is self else None
 
     @property
     def instances(self) -> dict[AgentId, Agent]:
@@ -163,21 +185,20 @@ class TurnRunner:
             if activation is None:
                 activation = self._activation(delivery.agent)
             if self._is_too_late(activation, delivery.grant):
-                self._let_go(activation)
-                continue
-            if activation.mailbox.deliver(delivery, incoming) and not activation.is_served:
-                self._serve(activation)
+                self._check(activation)
+            elif activation.mailbox.deliver(delivery, incoming):
+                self._go_on(activation)
 
     def call(self, call: Call) -> None:
         """Take in a call for an agent of this process."""
         activation = self._activation(call.target)
         if self._is_given_up(activation, call.grant):
-            self._let_go(activation)
+            self._check(activation)
             return
         match activation.mailbox.call(call):
             case Admission.RUNS_NOW:
                 activation.mailbox.begin(call.id)
-                self._start(self._run_call(activation, call), f"call {call.id}")
+                self._begin_call(activation, call)
             case Admission.REFUSED:
                 reason = f"{self._max_calls_waiting} calls wait for {activation.agent_id} already"
                 self._output.reply(
@@ -185,8 +206,7 @@ class TurnRunner:
                 )
             case _:
                 self._waiting_calls[call.id] = activation
-                if not activation.is_served:
-                    self._serve(activation)
+                self._go_on(activation)
 
     def cancel(self, call_id: int) -> None:
         """Nobody wants the answer to a call any more. The host has answered it already."""
@@ -221,26 +241,36 @@ class TurnRunner:
 
     async def run(self) -> None:
         """Run turns until cancelled; then cancel those running, whose deliveries stay unsettled."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            self._is_paused = False
-            try:
-                for activation in list(self._busy):
-                    if not activation.mailbox.is_idle:
-                        self._serve(activation)
-                await asyncio.get_running_loop().create_future()
-            finally:
-                self._tasks = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    self._resume()
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._tasks = None
+        finally:
+            for turn in list(self._turns.values()):  # cancelled before their first step
+                self._drop(turn)
 
     async def pause(self) -> None:
         """Begin no event's turn from here on; return when no turn runs.
 
-        Calls are still served meanwhile.
+        Calls are still served meanwhile. When this is cancelled, events are served again as well.
         """
         self._is_paused = True
-        while self._turns:
-            self._no_turns.clear()
-            await self._no_turns.wait()
+        try:
+            while self._turns:
+                self._no_turns.clear()
+                await self._no_turns.wait()
+        except asyncio.CancelledError:
+            self._resume()
+            raise
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        for activation in list(self._busy):
+            self._go_on(activation)
 
     async def wait_idle(self) -> None:
         """Return when nothing waits here, no turn runs and all ends of turns are told."""
@@ -252,14 +282,15 @@ class TurnRunner:
         return not self._busy
 
     async def close_agents(self) -> None:
-        """Call ``close`` of every instance, and forget them.
+        """Call ``close`` of every instance, once, and forget them.
 
         One that raises does not keep the others.
         """
-        for agent_id, agent in self.instances.items():
-            await self._close(agent, agent_id)
+        instances = self.instances
         self._activations.clear()
         self._by_partition.clear()
+        for agent_id, agent in instances.items():
+            await self._close(agent, agent_id)
 
     # Inside.
 
@@ -277,6 +308,7 @@ class TurnRunner:
         self._check(activation)
 
     def _tell_event(self, turn: Turn) -> None:
+        turn.activation.untold_count -= 1
         outcome = turn.outcome
         if turn.error is not None and outcome is ACCEPTED:
             outcome = Rejected("publish_refused", clipped(str(turn.error)))
@@ -284,21 +316,25 @@ class TurnRunner:
         self._output.settle(turn.delivery, outcome)
 
     def _tell_call(self, turn: Turn) -> None:
-        reply, turn.reply = turn.reply, None
-        if reply is None:
-            return
+        turn.activation.untold_count -= 1
+        reply = turn.reply
+        assert reply is not None  # noqa: S101 (for the type checker: the turn of a call has ended)
         if turn.error is not None and reply.error is None:
             reply = Reply(reply.call_id, b"", CallFailure.of(turn.error))
         self._output.reply(reply)
 
-    def _activation(self, agent: tuple[str, str]) -> Activation:
+    def _activation(self, agent: Address) -> Activation:
         activation = self._activations.get(agent)
         if activation is None:
-            partition = partition_of(*agent, self.partitions)
-            activation = Activation(AgentId(*agent), partition, self._max_calls_waiting)
+            activation = Activation(AgentId(*agent), self._max_calls_waiting)
             self._activations[agent] = activation
-            self._by_partition.setdefault((agent[0], partition), set()).add(activation)
+            self._file(activation)
         return activation
+
+    def _file(self, activation: Activation) -> None:
+        agent_id = activation.agent_id
+        activation.partition = partition_of(agent_id.type, agent_id.key, self._partitions)
+        self._by_partition.setdefault((agent_id.type, activation.partition), set()).add(activation)
 
     def _is_too_late(self, activation: Activation, grant: Grant | None) -> bool:
         """Whether an event under ``grant`` may begin no turn: the host hands it out anew."""
@@ -315,51 +351,43 @@ class TurnRunner:
         given_up = self._given_up.get((activation.agent_id.type, activation.partition))
         return given_up is not None and grant <= given_up
 
-    def _let_go(self, activation: Activation) -> None:
-        """Forget an activation that was made only to find that it may not run."""
-        if activation.is_idle and activation.instance is None:
-            self._forget(activation)
-
     def _forget(self, activation: Activation) -> None:
         agent_id = activation.agent_id
-        self._activations.pop((agent_id.type, agent_id.key), None)
+        if self._activations.get((agent_id.type, agent_id.key)) is activation:
+            del self._activations[agent_id.type, agent_id.key]
         there = self._by_partition.get((agent_id.type, activation.partition))
         if there is not None:
             there.discard(activation)
             if not there:
                 del self._by_partition[agent_id.type, activation.partition]
 
-    def _start(self, work: Any, name: str) -> None:
+    def _go_on(self, activation: Activation) -> None:
+        """Begin the agent's next turn, if it is free and something waits that may run."""
+        self._busy.add(activation)
+        self._idle.clear()
+        if self._tasks is None:
+            return
+        match activation.mailbox.next(events=not self._is_paused):
+            case Call() as call:
+                self._begin_call(activation, call)
+            case (delivery, incoming):
+                turn = self._begin(activation, delivery.turn, delivery)
+                self._start(self._run_event(turn, incoming), f"event for {activation.agent_id}")
+
+    def _begin_call(self, activation: Activation, call: Call) -> None:
+        self._waiting_calls.pop(call.id, None)
+        turn = self._begin(activation, call.id, None)
+        self._start(self._run_call(turn, call), f"call {call.id} of {activation.agent_id}")
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         if self._tasks is None:
             work.close()
         else:
-            self._tasks.create_task(work, name=name)
+            self._tasks.create_task(work, name=name, context=Context())
 
-    def _serve(self, activation: Activation) -> None:
-        self._busy.add(activation)
-        self._idle.clear()
-        if self._tasks is not None:
-            activation.is_served = True
-            self._tasks.create_task(self._work(activation), name=f"agent {activation.agent_id}")
-
-    async def _work(self, activation: Activation) -> None:
-        """Run what is in the mailbox, until it is empty or a turn that was let in goes on."""
-        mailbox = activation.mailbox
+    async def _run_event(self, turn: Turn, incoming: Incoming) -> None:
         try:
-            while (item := mailbox.next(events=not self._is_paused)) is not None:
-                if isinstance(item, Call):
-                    await self._run_call(activation, item)
-                else:
-                    await self._run_event(activation, *item)
-        finally:
-            activation.is_served = False
-        self._check(activation)
-
-    async def _run_event(
-        self, activation: Activation, delivery: Delivery, incoming: Incoming
-    ) -> None:
-        turn = self._begin(activation, delivery.turn, delivery)
-        try:
+            turn.enter()
             envelope, message = incoming.decoded()
             context = MessageContext(
                 sender=AgentId(*envelope.sender) if envelope.sender else None,
@@ -369,39 +397,26 @@ class TurnRunner:
                 message_id=envelope.message_id,
             )
             await self._handle(turn, message, context)
-        except asyncio.CancelledError:
-            if self._is_stopping(turn):
+        except NOT_OF_THE_TURN:
+            raise
+        except BaseException as error:
+            if self._is_stopping(turn, error):
                 raise
-            turn.outcome = Rejected(
-                "handler_error", "CancelledError: something that the turn waited for was cancelled"
-            )
-        except NotFound as error:
-            turn.outcome = Rejected("no_such_type", clipped(str(error)))
-        except InvalidMessage as error:
-            turn.outcome = Rejected("bad_payload", clipped(str(error)))
-        except CantHandleException as error:
-            turn.outcome = Rejected("unhandled", clipped(str(error)))
-        except Exception as error:
-            log.warning(
-                "handler failed",
-                agent_type=activation.agent_id.type,
-                exc_info=error.__cause__ or error,
-            )
-            text = (
-                str(error)
-                if isinstance(error, RemoteAgentError)
-                else f"{type(error).__name__}: {error}"
-            )
-            turn.outcome = Rejected("handler_error", clipped(text))
+            turn.outcome = rejection_of(error)
+            if turn.outcome.reason == "handler_error":
+                log.warning(
+                    "handler failed",
+                    agent_type=turn.activation.agent_id.type,
+                    **trace_of(error.__cause__ or error),
+                )
         self._end(turn)
 
-    async def _run_call(self, activation: Activation, call: Call) -> None:
-        self._waiting_calls.pop(call.id, None)
-        turn = self._begin(activation, call.id, None)
-        sender = AgentId(*call.sender) if call.sender else None
+    async def _run_call(self, turn: Turn, call: Call) -> None:
         try:
+            turn.enter()
             envelope = self._codec.decode_payload(call.payload)
             message = self._read(envelope)
+            sender = AgentId(*call.sender) if call.sender else None
             context = MessageContext(
                 sender=sender,
                 topic_id=None,
@@ -411,87 +426,80 @@ class TurnRunner:
             )
             result = await self._handle(turn, message, context)
             if self._on_response is not None:
-                result = await self._on_response(result, activation.agent_id, sender)
+                result = await self._on_response(result, turn.activation.agent_id, sender)
             turn.reply = Reply(call.id, self._encode(result))
-        except asyncio.CancelledError:
-            if self._is_stopping(turn):
+        except NOT_OF_THE_TURN:
+            raise
+        except BaseException as error:
+            if self._is_stopping(turn, error):
                 raise
-            reason = "something that the turn waited for was cancelled"
-            turn.reply = Reply(call.id, b"", CallFailure(Code.CANCELLED, reason))
-        except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
-            turn.reply = Reply(call.id, b"", CallFailure.of(error))
+            turn.reply = Reply(call.id, b"", failure_of(error))
         self._end(turn)
-        if not activation.is_served and not activation.mailbox.is_idle and not activation.turns:
-            self._serve(activation)
 
     async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
         activation = turn.activation
-        token = CURRENT_TURN.set(turn)
-        try:
-            with MessageHandlerContext.populate_context(activation.agent_id):
-                agent = activation.instance or await self._instantiate(activation)
-                try:
-                    return await agent.on_message(message, context)
-                except (CantHandleException, RemoteAgentError):
-                    raise
-                except Exception as error:
-                    # Also one of Callboard's own: an agent that finds no other agent was itself
-                    # found.
-                    raise RemoteAgentError(type(error).__name__, str(error)) from error
-        finally:
-            CURRENT_TURN.reset(token)
+        with MessageHandlerContext.populate_context(activation.agent_id):
+            agent = activation.instance or await self._instantiate(activation)
+            try:
+                return await agent.on_message(message, context)
+            except (CantHandleException, RemoteAgentError):
+                raise
+            except Exception as error:
+                # Also one of Callboard's own: an agent that finds no other agent was itself found.
+                raise raised_by_agent(error) from error
 
     def _begin(self, activation: Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
-        turn = Turn(activation, turn_id, delivery, self.tell)
-        turn.task = asyncio.current_task()
-        activation.turns[turn_id] = turn
+        turn = Turn(activation, turn_id, delivery, self)
+        self._busy.add(activation)
+        self._idle.clear()
+        activation.untold_count += 1
         self._turns[turn_id] = turn
         return turn
 
-    def _is_stopping(self, turn: Turn) -> bool:
-        """Whether a cancellation is the runner's end rather than the turn's.
-
-        If so the turn is dropped.
-        """
-        task = turn.task
-        asked = task.cancelling() if task is not None else 0
-        if asked <= turn.is_cancelled:
+    def _is_stopping(self, turn: Turn, error: BaseException) -> bool:
+        """Whether the runner's end, rather than the turn's, has ended it. If so it is dropped."""
+        if self._tasks is not None or not isinstance(error, asyncio.CancelledError):
             return False
         self._drop(turn)
         return True
 
     def _drop(self, turn: Turn) -> None:
-        """The turn is over: the agent is free for the next one."""
-        turn.is_open = False
-        if turn.is_cancelled and turn.task is not None:
-            turn.task.uncancel()  # the task goes on with the next turn
-        del turn.activation.turns[turn.id]
-        del self._turns[turn.id]
-        if not self._turns:
-            self._no_turns.set()
-        turn.activation.mailbox.finish(turn.id)
+        """The runner stops, and the turn with it: nothing is told of it."""
+        self._close_turn(turn)
+        turn.activation.untold_count -= 1
 
     def _end(self, turn: Turn) -> None:
         """The handler has returned: the agent is free.
 
         The end is told now or when all is confirmed.
         """
-        self._drop(turn)
+        activation = turn.activation
+        self._close_turn(turn)
         if turn.delivery is not None:
-            turn.activation.ended.append(turn)
+            activation.ended.append(turn)
         if not turn.unconfirmed:
             self.tell(turn)
+        if not activation.mailbox.is_idle:
+            self._go_on(activation)
+
+    def _close_turn(self, turn: Turn) -> None:
+        turn.is_open = False
+        self._turns.pop(turn.id, None)
+        if not self._turns:
+            self._no_turns.set()
+        turn.activation.mailbox.finish(turn.id)
 
     def _check(self, activation: Activation) -> None:
         """An activation may have become idle: see who waits for that."""
         if not activation.is_idle:
             return
-        if self._leaving:
-            place = (activation.agent_id.type, activation.partition)
-            if place in self._leaving:
-                grant = self._leaving[place]
-                if self._give_up(place):
-                    self._output.surrendered(Partitions(place[0], ((place[1], grant),)))
+        place = (activation.agent_id.type, activation.partition)
+        if place in self._leaving:
+            grant = self._leaving[place]
+            if self._give_up(place):
+                self._output.surrendered(Partitions(place[0], ((place[1], grant),)))
+        elif activation.instance is None:
+            self._forget(activation)  # it cannot be made, or has nothing to do here
         self._busy.discard(activation)
         if not self._busy:
             self._idle.set()
@@ -506,15 +514,21 @@ class TurnRunner:
         for activation in list(activations):
             self._forget(activation)
             self._busy.discard(activation)
-            if activation.instance is not None and factory is not None and factory.makes_new:
-                self._start(self._close(activation.instance, activation.agent_id), "close")
+            self._let_go_of_instance(activation, factory)
         return True
+
+    def _let_go_of_instance(self, activation: Activation, factory: AgentFactory | None) -> None:
+        instance, activation.instance = activation.instance, None
+        if instance is not None and factory is not None and factory.makes_new:
+            self._start(self._close(instance, activation.agent_id), "close")
 
     async def _close(self, agent: Agent, agent_id: AgentId) -> None:
         try:
             await agent.close()
-        except Exception:
-            log.exception("agent did not close", agent_type=agent_id.type)
+        except (*NOT_OF_THE_TURN, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001 (an agent's code may raise anything)
+            log.warning("agent did not close", agent_type=agent_id.type, **trace_of(error))
 
     async def _instantiate(self, activation: Activation) -> Agent:
         """The instance, made when there is none: once, however many ask while it is being made."""
@@ -527,6 +541,7 @@ class TurnRunner:
             finally:
                 activation.making.set_result(None)
                 activation.making = None
+                self._check(activation)
         return activation.instance
 
     async def _make(self, agent_id: AgentId) -> Agent:
@@ -540,7 +555,7 @@ class TurnRunner:
                 agent: Agent = await made if inspect.isawaitable(made) else made
             except Exception as error:
                 if factory.makes_new:  # a program's code, like a handler
-                    raise RemoteAgentError(type(error).__name__, str(error)) from error
+                    raise raised_by_agent(error) from error
                 raise
         expected = factory.expected_class
         if expected is not None and not isinstance(agent, expected):

@@ -1,0 +1,71 @@
+"""What is said of agents' code that failed: to callers, in dead letters, in logs."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any
+
+import structlog
+
+from callboard.agent.exceptions import CantHandleException
+from callboard.core.errors import (
+    CallboardError,
+    Code,
+    InvalidIdentifier,
+    InvalidMessage,
+    NotFound,
+    RemoteAgentError,
+)
+from callboard.core.frames import CallFailure, Rejected, clipped
+
+CANCELLED = "something that the turn waited for was cancelled"
+
+
+def text_of(error: BaseException) -> str:
+    """The text of ``error``, whatever class an agent's code made it of: ``str`` may raise too."""
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 (an agent's code may raise anything)
+        return f"<its text cannot be had: {type(broken).__name__}>"
+
+
+def raised_by_agent(error: BaseException) -> RemoteAgentError:
+    """What an agent's code raised, in the form in which it travels."""
+    return RemoteAgentError(type(error).__name__, text_of(error))
+
+
+def failure_of(error: BaseException) -> CallFailure:
+    """What the caller of a call that failed with ``error`` is told."""
+    if isinstance(error, asyncio.CancelledError):
+        return CallFailure(Code.CANCELLED, CANCELLED)
+    return CallFailure.of(error if isinstance(error, CallboardError) else raised_by_agent(error))
+
+
+def rejection_of(error: BaseException) -> Rejected:
+    """What stands in the dead letter of an event whose turn failed with ``error``."""
+    match error:
+        case asyncio.CancelledError():
+            return Rejected("handler_error", f"CancelledError: {CANCELLED}")
+        case InvalidMessage() | InvalidIdentifier():
+            return Rejected("bad_payload", clipped(str(error)))
+        case CantHandleException():
+            return Rejected("unhandled", clipped(str(error)))
+        case RemoteAgentError():
+            return Rejected("handler_error", clipped(str(error)))
+        case NotFound():
+            return Rejected("no_such_type", clipped(str(error)))
+        case _:
+            return Rejected("handler_error", clipped(str(raised_by_agent(error))))
+
+
+def trace_of(error: BaseException) -> dict[str, Any]:
+    """What to log with a line about ``error``.
+
+    A program that has not set structlog up would get rich's traceback, which prints local
+    variables, messages among them, and keeps the event loop for as long as that takes: milliseconds
+    to seconds. It gets Python's.
+    """
+    if structlog.is_configured():
+        return {"exc_info": error}
+    return {"stack": "".join(traceback.format_exception(error)).rstrip()}
