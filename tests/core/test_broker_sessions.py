@@ -403,6 +403,21 @@ def test_a_host_keeps_so_many_subscriptions_and_no_more() -> None:
     assert stage.broker.types.subscription_count == 3
 
 
+def test_what_stays_of_a_type_counts_as_long_as_it_stays() -> None:
+    """A worker that leaves types out, one after the other, cannot get beyond the limit."""
+    stage = Stage(BrokerLimits(partitions=1, max_subscriptions=2))
+    of_a, of_b = ([subscribed(topic, agent_type) for topic in "tu"] for agent_type in ("a", "b"))
+    worker = stage.worker("w", "a", subscriptions=of_a)
+
+    worker.register("b", subscriptions=of_a)
+    worker.register("b", subscriptions=of_b)
+
+    answers = [each for frame in worker.heard() for each in frame.registered]
+    assert [len(each.errors) for each in answers] == [0, 0, 2]
+    assert stage.broker.types.patterns("a") == [("type", "t"), ("type", "u")]
+    assert stage.broker.types.subscription_count == 2
+
+
 def test_nothing_stays_of_sessions_and_session_only_types() -> None:
     """Sessions that come and go leave no trace in the broker."""
     stage = Stage()

@@ -105,11 +105,11 @@ class Inspector:
         assert out <= self._out_when_asked.setdefault(grant, out)
 
     def _check_registrations(self) -> None:
-        """What is counted is what is declared, and what stays of types without a worker."""
+        """What is counted is what is declared, and what stays that nobody declares."""
         types, limits = self.broker.types, self.broker.limits
         sessions = self.broker.sessions.values()
         kept = sum(
-            None in declared
+            declared == {None}
             for patterns in types._declared.values()
             for declared in patterns.values()
         )

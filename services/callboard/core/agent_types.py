@@ -53,7 +53,8 @@ class AgentTypes:
     """All agent types by name, with the index of their subscriptions.
 
     Attributes:
-        subscription_count: What all sessions declare, and what stays of types without a worker.
+        subscription_count: What all sessions declare, and what stays that nobody declares. It
+            rises by what is declared, never by what leaves.
     """
 
     def __init__(self, partitions: int, serials: Serials) -> None:
@@ -132,20 +133,25 @@ class AgentTypes:
         sessions = self._declared.setdefault(name, {}).setdefault(pattern, set())
         if not sessions:
             self._routes.add(*pattern, name)
-        if session is None and session not in sessions:
-            self.subscription_count += 1
+        self.subscription_count -= _is_kept(sessions)
         sessions.add(session)
+        self.subscription_count += _is_kept(sessions)
 
     def _withdraw(self, name: str, pattern: Pattern, session: Session | None) -> None:
         patterns = self._declared.get(name, {})
         sessions = patterns.get(pattern)
         if sessions is None or session not in sessions:
             return
+        self.subscription_count -= _is_kept(sessions)
         sessions.discard(session)
-        if session is None:
-            self.subscription_count -= 1
+        self.subscription_count += _is_kept(sessions)
         if not sessions:
             self._routes.remove(*pattern, name)
             del patterns[pattern]
             if not patterns:
                 del self._declared[name]
+
+
+def _is_kept(sessions: set[Session | None]) -> bool:
+    """Whether a subscription stays that no live session declares."""
+    return len(sessions) == 1 and None in sessions

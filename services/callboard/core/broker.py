@@ -185,7 +185,7 @@ class Broker:
             served = {entry.name for entry in new.types}
             for name in [entry.name for entry in old.types if entry.name not in served]:
                 self._stop_serving(session, name, old.subscriptions, now)
-        new, without_room = self._with_room(new, old)
+        new, without_room = self._with_room(session, new, old)
         session.registration = new
         begun: list[AgentTypeState] = []
         known = set(old.types)
@@ -197,7 +197,6 @@ class Broker:
                 state.add_worker(session)
                 session.lanes[entry.name] = Lane(session, self.limits.delivery_window)
                 begun.append(state)
-        self.types.declare(session, old.subscriptions, new.subscriptions)
         for state in begun:
             self._placer.rebalance(state, now)
         errors += without_room
@@ -356,11 +355,12 @@ class Broker:
         return Refusal(number, Code.RESOURCE_EXHAUSTED, reason)
 
     def _with_room(
-        self, new: Registration, old: Registration
+        self, session: Session, new: Registration, old: Registration
     ) -> tuple[Registration, tuple[RegistrationError, ...]]:
         """What of ``new`` there is room for, and the errors of the rest.
 
-        What stayed of the types that ``new`` declares anew gives way to what it declares.
+        What ``session`` declares no more makes room first, and so does what stayed of the types
+        that it declares anew.
         """
         types, limits = self.types, self.limits
         entries, errors = fitting(
@@ -371,14 +371,16 @@ class Broker:
             if entry not in known:
                 types.drop_kept(entry.name)
         declared = set(old.subscriptions)
-        # What it no longer declares makes room for what it declares instead.
-        gone = len(declared.difference(new.subscriptions))
+        staying = [each for each in new.subscriptions if each in declared]
+        if len(staying) < len(declared):
+            types.declare(session, declared, staying)
         subscriptions, more_errors = fitting(
             new.subscriptions,
             declared.__contains__,
-            types.subscription_count - gone,
+            types.subscription_count,
             limits.max_subscriptions,
         )
+        types.declare(session, staying, subscriptions)
         return Registration(new.revision, entries, subscriptions), errors + more_errors
 
     def _stop_serving(
