@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from callboard import AgentId, BaseAgent, MessageContext, TopicId, TypeSubscription
+from callboard.agent import turn_runner
 from callboard.agent.cancellation import CancellationToken
 from callboard.agent.serialization import SerializationRegistry
 from callboard.agent.turn import AgentFactory
@@ -133,8 +134,11 @@ async def test_what_a_turn_sets_in_its_context_is_gone_in_the_next() -> None:
     assert seen == ["nobody"] * 4
 
 
-async def test_agents_with_much_to_do_take_turns_with_others() -> None:
-    """Turns that never wait do not keep the first turn of another agent waiting for all of them."""
+async def test_agents_with_much_to_do_take_turns_with_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Turns that never wait give way to other agents after their slice of time."""
+    monkeypatch.setattr(turn_runner, "SLICE_S", 0.0)
     seen: list[str] = []
 
     async def do(agent: Doing, message: str, ctx: MessageContext) -> None:

@@ -67,6 +67,7 @@ class Activation:
 
     Attributes:
         instance: The agent; None as long as no message has made it.
+        is_served: Whether a task runs what is in the mailbox.
         making: Done when the instance that is being made is there, or cannot be made.
         untold_count: Turns that have begun and whose ends are not told.
         ended: The turns of events among them that have ended, in order.
@@ -76,6 +77,7 @@ class Activation:
         "agent_id",
         "ended",
         "instance",
+        "is_served",
         "mailbox",
         "making",
         "partition",
@@ -88,6 +90,7 @@ class Activation:
         self.mailbox: Mailbox[Incoming] = Mailbox(max_calls_waiting)
         self.instance: Agent | None = None
         self.making: asyncio.Future[None] | None = None
+        self.is_served = False
         self.untold_count = 0
         self.ended: deque[Turn] = deque()
 

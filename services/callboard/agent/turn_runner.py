@@ -1,8 +1,9 @@
 """The shell that runs turns: it holds the agents of one process and does what `core.turns` allows.
 
 Deliveries and calls come in by plain methods that never wait; what came of them leaves through a
-`TurnOutput`. Each turn is a task, in a context of its own: what a handler does to its task or its
-context variables ends with its turn, and agents with much to do take turns with the others.
+`TurnOutput`. One task serves a mailbox while there is something in it, so that an idle agent costs
+no task and a busy one no task an event. Each turn has a context of its own, and a task that a turn
+leaves cancelled serves no further one: what a handler does to either ends with its turn.
 
 The end of a turn is told in two steps. A turn that published has ended for its agent, whose next
 turn may begin; but it is settled only when the host has all that it published, and fails if that
@@ -22,6 +23,7 @@ import structlog
 from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException
 from callboard.agent.failures import failure_of, raised_by_agent, rejection_of, trace_of
+from callboard.agent.in_context import InContext
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
 from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
@@ -57,6 +59,9 @@ NOT_OF_THE_TURN = (SystemExit, KeyboardInterrupt, GeneratorExit)
 Whatever else an agent's code raises ends its turn only: some libraries fail with what is no
 `Exception`.
 """
+
+SLICE_S = 0.001
+"""How long an agent with much to do runs before others may."""
 
 NO_VALUE = (b"null", b"")
 """What ``None`` travels as, under an empty type name."""
@@ -198,7 +203,8 @@ class TurnRunner:
         match activation.mailbox.call(call):
             case Admission.RUNS_NOW:
                 activation.mailbox.begin(call.id)
-                self._begin_call(activation, call)
+                turn = self._begin_call(activation, call)
+                self._start(self._run_call(turn, call), f"call {call.id}")
             case Admission.REFUSED:
                 reason = f"{self._max_calls_waiting} calls wait for {activation.agent_id} already"
                 self._output.reply(
@@ -250,8 +256,10 @@ class TurnRunner:
                 finally:
                     self._tasks = None
         finally:
-            for turn in list(self._turns.values()):  # cancelled before their first step
+            for turn in list(self._turns.values()):  # cancelled before its first step
                 self._drop(turn)
+            for activation in self._busy:
+                activation.is_served = False
 
     async def pause(self) -> None:
         """Begin no event's turn from here on; return when no turn runs.
@@ -362,28 +370,56 @@ class TurnRunner:
                 del self._by_partition[agent_id.type, activation.partition]
 
     def _go_on(self, activation: Activation) -> None:
-        """Begin the agent's next turn, if it is free and something waits that may run."""
+        """Serve an agent for whom something waits, unless that is being done."""
         self._busy.add(activation)
         self._idle.clear()
-        if self._tasks is None:
-            return
-        match activation.mailbox.next(events=not self._is_paused):
-            case Call() as call:
-                self._begin_call(activation, call)
-            case (delivery, incoming):
-                turn = self._begin(activation, delivery.turn, delivery)
-                self._start(self._run_event(turn, incoming), f"event for {activation.agent_id}")
-
-    def _begin_call(self, activation: Activation, call: Call) -> None:
-        self._waiting_calls.pop(call.id, None)
-        turn = self._begin(activation, call.id, None)
-        self._start(self._run_call(turn, call), f"call {call.id} of {activation.agent_id}")
+        if not activation.is_served and self._tasks is not None:
+            activation.is_served = True
+            self._start(self._serve(activation), f"agent {activation.agent_id}")
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         if self._tasks is None:
             work.close()
         else:
             self._tasks.create_task(work, name=name, context=Context())
+
+    async def _serve(self, activation: Activation) -> None:
+        """Run what is in the mailbox, until nothing may run or a turn has left the task cancelled.
+
+        A cancellation that a turn swallowed, or that had not struck when it ended, is not for the
+        next turn: that gets a task of its own.
+        """
+        now, mailbox = asyncio.get_running_loop().time, activation.mailbox
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (for the type checker)
+        give_way_at = now() + SLICE_S
+        try:
+            while self._tasks is not None and not task.cancelling():
+                item = mailbox.next(events=not self._is_paused)
+                if item is None:
+                    break
+                await InContext(self._run(activation, item), Context())
+                if now() >= give_way_at:
+                    await asyncio.sleep(0)
+                    give_way_at = now() + SLICE_S
+        finally:
+            activation.is_served = False
+        if task.cancelling() and not mailbox.is_idle:
+            self._go_on(activation)
+        else:
+            self._check(activation)
+
+    async def _run(self, activation: Activation, item: tuple[Delivery, Incoming] | Call) -> None:
+        """Run the turn that the mailbox has begun."""
+        if isinstance(item, Call):
+            await self._run_call(self._begin_call(activation, item), item)
+        else:
+            delivery, incoming = item
+            await self._run_event(self._begin(activation, delivery.turn, delivery), incoming)
+
+    def _begin_call(self, activation: Activation, call: Call) -> Turn:
+        self._waiting_calls.pop(call.id, None)
+        return self._begin(activation, call.id, None)
 
     async def _run_event(self, turn: Turn, incoming: Incoming) -> None:
         try:
