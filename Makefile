@@ -45,6 +45,9 @@ demo: setup ## start a host and two workers, and run the samples on them
 bench: setup ## measure a host, a worker and a publisher on this machine; ROUNDS=5
 	.venv/bin/python tests/bench
 
+bench-core: setup ## measure the bare broker, without I/O
+	.venv/bin/python tests/core/bench.py
+
 build: dist/.built ## build the wheel into dist/
 
 lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
@@ -87,5 +90,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo build lock clean
+.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build lock clean
 .PRECIOUS: .venv-%/.locked

@@ -1,12 +1,13 @@
 # ruff: noqa: T201 (it talks to whoever runs it)
-"""How fast the bare broker is, without I/O: ``python tests/core/bench.py``.
+"""How fast the bare broker is, and what it keeps, without I/O: ``make bench-core``.
 
-Each figure is the best of several runs, in the unit that its line names.
+Times are the best of several runs; each line names its unit.
 """
 
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from collections.abc import Callable
 from time import process_time
 
@@ -187,6 +188,28 @@ def register_one_by_one(types: int) -> float:
     return process_time() - start
 
 
+def bytes_by_type(workers: int, *, stay: bool) -> float:
+    """What a type keeps in memory that so many workers share, or shared before they left."""
+    count = 1000
+    names = [f"type-{number}" for number in range(count)]
+    broker = Broker(1)
+    gc.collect()
+    tracemalloc.start()
+    settled: dict[Session, int] = {}
+    sessions = [joined(broker, f"worker-{number}", names) for number in range(workers)]
+    turn_round(broker, sessions, settled, 0)
+    if not stay:
+        for session in sessions:
+            broker.leave(session, 0.0)
+        sessions.clear()
+        settled.clear()
+        del session
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return kept / count
+
+
 def main() -> None:
     """Measure and print."""
     count = 100_000
@@ -207,6 +230,9 @@ def main() -> None:
     print(f"one of 200 workers is lost: {best_of(lambda: leave_all(200)) * 1e3:.2f} ms")
     print(f"100 types declared one by one: {register_one_by_one(100) * 1e3:.0f} ms")
     print(f"1,000 types declared one by one: {register_one_by_one(1000) * 1e3:.0f} ms")
+    for number in (1, 2, 4):
+        stays, stayed = (bytes_by_type(number, stay=stay) for stay in (True, False))
+        print(f"a type at {number} workers: {stays:,.0f} bytes; {stayed:,.0f} when they have left")
 
 
 if __name__ == "__main__":
