@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 
 from callboard.core.broker import BrokerLimits
-from callboard.core.errors import Code
+from callboard.core.errors import Code, ProtocolViolation
 from callboard.core.event import Grant
-from callboard.core.frames import Partitions, SubscriptionEntry, TypeEntry
+from callboard.core.frames import (
+    ACCEPTED,
+    Call,
+    Partitions,
+    Settlement,
+    SubscriptionEntry,
+    TypeEntry,
+    WorkerFrame,
+)
 from sim.stage import Actor, Stage, subscribed, told
 
 
@@ -189,6 +197,26 @@ def test_every_worker_that_joins_gets_its_share(count: int) -> None:
 
     assert sum(shares) == 256
     assert max(shares) - min(shares) <= 1
+
+
+def test_a_worker_that_does_not_read_what_it_is_answered_breaks_the_protocol() -> None:
+    """What waits to be said to it is bounded, however much it asks."""
+    stage = Stage(BrokerLimits(partitions=8, max_answers_waiting=10))
+    worker = stage.worker("w")
+    worker.heard()
+    frame = WorkerFrame(
+        settlements=[Settlement(n, n, 1, Grant(1, 1), ACCEPTED) for n in range(1, 6)],
+        calls=[Call(n, ("nobody", "x"), b"") for n in range(1, 6)],
+    )
+
+    stage.broker.take(worker.session, frame, stage.now)
+    stage.keep()
+    with pytest.raises(ProtocolViolation, match=r"11 answers wait .* the limit is 10"):
+        stage.broker.take(
+            worker.session, WorkerFrame(calls=[Call(6, ("nobody", "x"), b"")]), stage.now
+        )
+    worker.heard()
+    stage.broker.take(worker.session, WorkerFrame(calls=[Call(7, ("a", "x"), b"")]), stage.now)
 
 
 def test_invalid_entries_are_refused_and_the_rest_is_in_force() -> None:

@@ -11,7 +11,7 @@ import pytest
 from callboard.core.limits import BrokerLimits
 from callboard.host.settings import HostSettings
 
-NOT_SET_FROM_OUTSIDE = {"max_call_bytes"}
+NOT_SET_FROM_OUTSIDE = {"max_call_bytes", "max_answers_waiting"}
 
 
 def test_each_limit_is_set_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,8 +146,8 @@ class Broker:
         """``session`` has said a frame: ends of turns first, then what may end their grants.
 
         Raises:
-            ProtocolViolation: It has more publishes unanswered than twice its window. Its stream is
-                to end; what the frame said before counts.
+            ProtocolViolation: It has more publishes unanswered than twice its window, or does not
+                read what it is answered. Its stream is to end; what it said counts.
         """
         if frame.settlements:
             self.settle(session, frame.settlements, now)
@@ -157,11 +157,6 @@ class Broker:
             self.register(session, frame.register, now)
         if frame.publishes:
             self.publish(session, frame.publishes)
-            unanswered = session.last_publish - session.outbox.published_through
-            window = self.limits.publish_window
-            if unanswered > 2 * window:
-                msg = f"{unanswered} publishes are unanswered, the window is {window}"
-                raise ProtocolViolation(msg)
         for call in frame.calls:
             self.call(session, call, now)
         for call_id in frame.cancels:
@@ -170,6 +165,7 @@ class Broker:
             self.surrendered(session, given_up, now)
         if frame.drain:
             self.drain(session, now)
+        self._check_pace(session)
 
     def register(self, session: Session, registration: Registration, now: float) -> None:
         """``session`` says all that it serves: what is invalid is refused by entry, the rest holds.
@@ -353,6 +349,18 @@ class Broker:
         else:
             return None
         return Refusal(number, Code.RESOURCE_EXHAUSTED, reason)
+
+    def _check_pace(self, session: Session) -> None:
+        """Raise `ProtocolViolation` when ``session`` says more than it may before it hears."""
+        outbox, limits = session.outbox, self.limits
+        unanswered, window = session.last_publish - outbox.published_through, limits.publish_window
+        if unanswered > 2 * window:
+            msg = f"{unanswered} publishes are unanswered, the window is {window}"
+            raise ProtocolViolation(msg)
+        waiting, limit = outbox.answer_count, limits.max_answers_waiting
+        if waiting > limit:
+            msg = f"{waiting} answers wait for a worker that does not read, the limit is {limit}"
+            raise ProtocolViolation(msg)
 
     def _with_room(
         self, session: Session, new: Registration, old: Registration

@@ -32,6 +32,8 @@ class BrokerLimits:
             refused with RESOURCE_EXHAUSTED.
         max_call_bytes: The payloads of all open calls, together; beyond it calls are refused with
             RESOURCE_EXHAUSTED.
+        max_answers_waiting: Answers that may wait until a session reads them; with more it does not
+            read, which is a violation. Above ``max_open_calls`` and twice ``publish_window``.
         call_timeout_s: The deadline of a call that names none.
     """
 
@@ -46,6 +48,7 @@ class BrokerLimits:
     max_calls_waiting: int = 64
     max_open_calls: int = 16_384
     max_call_bytes: int = 256 << 20
+    max_answers_waiting: int = 65_536
     call_timeout_s: float = 300.0
 
 

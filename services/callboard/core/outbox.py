@@ -24,8 +24,9 @@ class HostOutbox:
     """What a host has to say to one worker.
 
     Bounded by what the worker may have open: its publish window, its delivery windows, the calls to
-    its agents, its own calls. Nothing here refuses, because those bounds are kept before. A call
-    that ends before it was said is never said.
+    its agents, its own calls; what answers it may be as much as it asks, so the broker ends a
+    session that does not read (`answer_count`). Nothing here refuses, because those bounds are kept
+    before. A call that ends before it was said is never said.
 
     Attributes:
         published_through: All publishes up to this number are answered.
@@ -47,6 +48,16 @@ class HostOutbox:
         self._cancels: deque[int] = deque()
         self._told_published = 0
         self._told_settled = 0
+
+    @property
+    def answer_count(self) -> int:
+        """What waits to be said because the worker said something."""
+        return (
+            len(self.registered)
+            + len(self.publishes_refused)
+            + len(self.settlements_refused)
+            + len(self.replies)
+        )
 
     def deliver(self, delivery: Delivery) -> None:
         """Add ``delivery``, beside the last one when both bring the same event."""
