@@ -131,6 +131,10 @@ async def test_welcome_says_what_the_host_keeps_to(host: Host, raw: RawWorker) -
         (pb.ConnectRequest(calls=[pb.Call(id=1)]), "without an id or a target"),
         (pb.ConnectRequest(replies=[pb.Reply(call_id=1)]), "neither payload nor error"),
         (
+            pb.ConnectRequest(replies=[pb.Reply(call_id=1, payload=b"part")]),
+            "needs the capability 'streams', which this host has not announced",
+        ),
+        (
             pb.ConnectRequest(
                 calls=[pb.Call(id=1, target=pb.AgentRef(type="a", key="b"), parent=pb.TurnRef())]
             ),
