@@ -10,10 +10,11 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callboard.agent.agent import Agent, AgentMetadata
-from callboard.agent.calls_made import CallsMade, resolve
+from callboard.agent.calls_made import CallsMade, hear, resolve
 from callboard.agent.cancellation import CancellationToken
 from callboard.agent.context import MessageContext
 from callboard.agent.declarations import Declarations
@@ -33,6 +34,7 @@ from callboard.core.errors import (
     CallboardError,
     Code,
     DeadlineExceeded,
+    NotAllowedNow,
     NotFound,
     ResourceExhausted,
     error_of,
@@ -96,10 +98,10 @@ class BaseRuntime(ABC):
     # How things travel.
 
     @abstractmethod
-    async def _declare(self, registration: Registration) -> Sequence[RegistrationError]:
-        """Tell the host all that is served here; what it refused.
+    def _declare(self, registration: Registration) -> asyncio.Future[Sequence[RegistrationError]]:
+        """Tell the host all that is served here; the future holds what it refused.
 
-        Returns at once when not connected yet.
+        Done at once when not connected yet: all is declared then.
         """
 
     @abstractmethod
@@ -146,7 +148,7 @@ class BaseRuntime(ABC):
             message = await self._intervene_on_send(message, context, recipient)
         payload = self._encode(message, message_id)
         timeout_s = min(self._call_timeout_s if timeout_s is None else timeout_s, LONGEST_CALL_S)
-        if timeout_s <= 0:
+        if not timeout_s > 0:  # nor when it is no number
             msg = f"no time for a reply from {recipient}: timeout_s is {timeout_s}"
             raise DeadlineExceeded(msg)
         turn = self._runner.current_turn()
@@ -191,9 +193,11 @@ class BaseRuntime(ABC):
         if cancellation_token is not None:
             cancellation_token.link_future(done)
         try:
-            self._send_publish(event, lambda error: resolve(done, error))
+            if not done.done():
+                self._send_publish(event, lambda error: resolve(done, error))
             await done
         finally:
+            hear(done)
             if cancellation_token is not None:
                 cancellation_token.remove_callback(done.cancel)
 
@@ -305,6 +309,7 @@ class BaseRuntime(ABC):
             await self._redeclare("subscription", subscription_id)
         except BaseException:
             self._declarations.drop_subscription(subscription_id)
+            self._take_back()
             raise
 
     async def remove_subscription(self, id: str) -> None:
@@ -397,6 +402,16 @@ class BaseRuntime(ABC):
     def _publish_window(self) -> int:
         return 1024
 
+    def _refuse_in_turn(self, what: str) -> None:
+        """Raise `NotAllowedNow` where a turn would wait for its own end."""
+        turn = self._runner.current_turn()
+        if turn is not None and turn.is_run_by(asyncio.current_task()):
+            msg = (
+                f"a handler cannot wait until its own runtime has {what}, which waits for the "
+                "handler to return: do it in a task of its own"
+            )
+            raise NotAllowedNow(msg)
+
     async def _instance(self, agent_id: AgentId) -> Agent:
         if agent_id.type not in self._declarations.types:
             msg = f"agent {agent_id} is not served by this process"
@@ -411,12 +426,21 @@ class BaseRuntime(ABC):
         except BaseException:
             self._declarations.drop_type(name)
             self._runner.remove_factory(name)
+            self._take_back()
             raise
 
     async def _redeclare(self, entry: str, name: str) -> None:
         for error in await self._declare(self._declarations.registration()):
             if (error.entry, error.name) == (entry, name):
                 raise error_of(error.code, error.reason)
+
+    def _take_back(self) -> None:
+        """A declaration was given up, maybe after the host had it: say what is served without it.
+
+        Nobody waits for the answer: whoever declared is on the way out.
+        """
+        with suppress(CallboardError):
+            self._declare(self._declarations.registration())
 
     def _event(
         self, message: Any, topic_id: TopicId, sender: AgentId | None, message_id: str

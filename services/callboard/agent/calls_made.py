@@ -24,6 +24,8 @@ class CallsMade:
         self._send = send
         self._cancel = cancel
         self._open: dict[int, asyncio.Future[Reply]] = {}
+        self._none_open = asyncio.Event()
+        self._none_open.set()
         self._last_id = 0
 
     def next_id(self) -> int:
@@ -43,6 +45,7 @@ class CallsMade:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
         self._open[call.id] = future
+        self._none_open.clear()
         too_late = DeadlineExceeded(f"no reply from {call.target[0]}/{call.target[1]} in time")
         guard = loop.call_later(call.remaining_s + HOST_GRACE_S, resolve, future, too_late)
         token.link_future(future)
@@ -50,13 +53,20 @@ class CallsMade:
             if not future.done():
                 self._send(call)
             return await future
-        except (asyncio.CancelledError, DeadlineExceeded):
+        except (asyncio.CancelledError, CallboardError):
             self._cancel(call.id)
+            hear(future)
             raise
         finally:
             guard.cancel()
             token.remove_callback(future.cancel)
             del self._open[call.id]
+            if not self._open:
+                self._none_open.set()
+
+    async def wait_ended(self) -> None:
+        """Return when no call is open."""
+        await self._none_open.wait()
 
     def take(self, reply: Reply) -> None:
         """The host has answered; an answer that nobody waits for is passed over."""
@@ -68,6 +78,16 @@ class CallsMade:
         """Nobody will answer what is open."""
         for future in self._open.values():
             resolve(future, error)
+
+
+def hear(future: asyncio.Future[Any]) -> None:
+    """Take note of how ``future`` has ended, if it has.
+
+    Whoever waited for it may have been cancelled at that moment; asyncio would complain that nobody
+    has heard of the error.
+    """
+    if future.done() and not future.cancelled():
+        future.exception()
 
 
 def resolve(future: asyncio.Future[Any], error: CallboardError | None) -> None:

@@ -163,6 +163,10 @@ class Turn:
         if self.is_cancelled:
             raise asyncio.CancelledError
 
+    def is_run_by(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether ``task`` is the one that runs it, and not one that its handler has started."""
+        return task is self._task
+
     def begin_publish(self) -> None:
         """The handler has published something that the host has not confirmed."""
         self.unconfirmed += 1

@@ -17,7 +17,7 @@ from callboard.agent.intervention import InterventionHandler
 from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import DeadLetter
-from callboard.core.errors import NotAllowedNow
+from callboard.core.errors import NotAllowedNow, Unavailable
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
@@ -89,8 +89,12 @@ class LocalRuntime(BaseRuntime):
         """Begin no further event's turn; return when those that run have ended. What waits stays.
 
         Calls that running turns make are still served. `start` goes on from here.
+
+        Raises:
+            NotAllowedNow: It does not run; or a handler asks, which would wait for itself.
         """
         running = self._require_running()
+        self._refuse_in_turn("stopped")
         await self._runner.pause()
         self._running = None
         running.cancel()
@@ -103,20 +107,29 @@ class LocalRuntime(BaseRuntime):
     async def stop_when(self, condition: Callable[[], bool]) -> None:
         """Stop as soon as ``condition`` holds; it is asked whenever something has changed."""
         running = self._require_running()
+        self._refuse_in_turn("stopped")
         while not condition():
             self._changed.clear()
             waiter = asyncio.ensure_future(self._changed.wait())
-            await asyncio.wait([waiter, running], return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
+            try:
+                await asyncio.wait([waiter, running], return_when=asyncio.FIRST_COMPLETED)
+            finally:
                 waiter.cancel()
-                await running  # raises what broke it
+            if running.done():
                 break
-        await self.stop()
+        if self._running is running:
+            await self.stop()
+        if not running.cancelled():
+            await running  # raises what broke it
 
     async def close(self) -> None:
-        """Stop if it runs, then close every agent. Idempotent."""
+        """Stop if it runs, then close every agent. Idempotent.
+
+        Calls that are still open end with `Unavailable`.
+        """
         if self._running is not None:
             await self.stop()
+        self._calls.fail(Unavailable("the runtime has been closed"))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -140,11 +153,13 @@ class LocalRuntime(BaseRuntime):
 
     # How things travel: by reference, through the broker.
 
-    async def _declare(self, registration: Registration) -> Sequence[RegistrationError]:
+    def _declare(self, registration: Registration) -> asyncio.Future[Sequence[RegistrationError]]:
         self._broker.register(self._session, registration, self._now())
         registered = self._session.outbox.registered.pop()
         self._schedule_pump()
-        return registered.errors
+        declared = asyncio.get_running_loop().create_future()
+        declared.set_result(registered.errors)
+        return declared
 
     def _send_publish(self, event: Event, done: Done) -> None:
         self._broker.publish(self._session, [Publish(self._publishes.add(done), event)])

@@ -18,6 +18,7 @@ from callboard.core.errors import (
     ProtocolViolation,
     Unavailable,
     Unsupported,
+    cause_of,
 )
 from callboard.core.frames import HostFrame
 from callboard.core.worker_outbox import WorkerOutbox
@@ -79,6 +80,7 @@ class Connection:
         self._call = call
         self._wake = asyncio.Event()
         self._is_closing = False
+        self._is_aborted = False
         self.outbox = WorkerOutbox(welcome.publish_window)
 
     @classmethod
@@ -104,9 +106,11 @@ class Connection:
                 address, options=[*channel_options(), *extra_options]
             )
             try:
+                # Around a read as well, which leaks a little memory in gRPC when it is cancelled
+                # (grpc/grpc#43360): once, where somebody listens and is no host, or a frozen one.
                 async with asyncio.timeout_at(give_up_at):
                     await channel.channel_ready()
-                return await cls._greet(address, channel, identity)
+                    return await cls._greet(address, channel, identity)
             except TimeoutError as error:
                 await channel.close()
                 raise _no_host(address, timeout_s) from error
@@ -144,39 +148,38 @@ class Connection:
         if not message.HasField("welcome"):
             msg = f"what serves {address} did not answer hello with welcome"
             raise ProtocolViolation(msg)
-        welcome = message.welcome
-        return cls(
-            address,
-            channel,
-            call,
-            Welcome(
-                welcome.session_id,
-                welcome.max_event_bytes,
-                welcome.publish_window,
-                welcome.partitions,
-                welcome.operators_port,
-            ),
-        )
+        return cls(address, channel, call, _checked(message.welcome))
 
     def wake(self) -> None:
         """There is something in the outbox."""
         self._wake.set()
 
     def close(self) -> None:
-        """Send what there is, then end the stream in good order; `run` returns. Idempotent."""
+        """Send what there is, then end the stream in good order.
+
+        `run` returns when the host has ended its half. Idempotent.
+        """
         self._is_closing = True
         self._wake.set()
+
+    def abort(self) -> None:
+        """End the stream without the host; `run` returns at once."""
+        self._is_closing = self._is_aborted = True
+        self._call.cancel()
 
     async def run(self, take: Callable[[HostFrame], None]) -> None:
         """Give every frame to ``take`` until the stream ends.
 
-        Returns after `close`. Raises the `CallboardError` that the stream ended with otherwise.
+        Returns after `close`. Raises otherwise the `CallboardError` that the stream ended with, or
+        what a frame could not be read or written for.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(), name="write")
                 await self._read(take)
                 writer.cancel()
+        except ExceptionGroup as group:
+            raise cause_of(group) from group
         finally:
             self._call.cancel()
             await self._channel.close()
@@ -184,14 +187,21 @@ class Connection:
             raise await _ending_of(self._call, self.address)
 
     async def _read(self, take: Callable[[HostFrame], None]) -> None:
-        call = self._call
+        while (data := await self._next()) is not grpc.aio.EOF:
+            take(decode_host_frame(parse_host_frame(data)))
+
+    async def _next(self) -> Any:
+        """The next frame; EOF when the stream is over."""
+        task = asyncio.current_task()
         try:
-            while (data := await call.read()) is not grpc.aio.EOF:
-                take(decode_host_frame(parse_host_frame(data)))
+            return await self._call.read()
         except STREAM_ERRORS:
-            log.debug(
-                "stream ended", address=self.address
-            )  # why is in the call's status: see `run`
+            log.debug("stream ended", address=self.address)  # its status says why: see `run`
+        except asyncio.CancelledError:
+            # What gRPC raises from a read, here that of `abort`, is no cancellation of the task.
+            if not self._is_aborted or (task is not None and task.cancelling()):
+                raise
+        return grpc.aio.EOF
 
     async def _write(self) -> None:
         call, outbox = self._call, self.outbox
@@ -208,6 +218,27 @@ class Connection:
                     await self._wake.wait()
         except STREAM_ERRORS:
             log.debug("stream ended", address=self.address)
+
+
+def _checked(welcome: pb.Welcome) -> Welcome:
+    """What the host has said. Raises `ProtocolViolation` for what nobody can work with."""
+    if welcome.version != PROTOCOL_VERSION:
+        msg = (
+            f"the host chose protocol version {welcome.version}, "
+            f"this worker offered {PROTOCOL_VERSION}"
+        )
+        raise ProtocolViolation(msg)
+    for name in ("max_event_bytes", "publish_window", "partitions"):
+        if not getattr(welcome, name):
+            msg = f"the host's welcome has no {name}"
+            raise ProtocolViolation(msg)
+    return Welcome(
+        welcome.session_id,
+        welcome.max_event_bytes,
+        welcome.publish_window,
+        welcome.partitions,
+        welcome.operators_port,
+    )
 
 
 async def _ending_of(call: Any, address: str) -> CallboardError:

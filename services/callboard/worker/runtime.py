@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -16,9 +17,10 @@ from uuid import uuid4
 import structlog
 
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
+from callboard.agent.calls_made import hear, resolve
 from callboard.agent.intervention import InterventionHandler
 from callboard.agent.publishes import Done, UnconfirmedPublishes
-from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, cause_of
+from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, cause_of, error_of
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
@@ -40,6 +42,9 @@ log = structlog.get_logger(__name__)
 DEFAULT_HOST_ADDRESS = "127.0.0.1:50051"
 DEFAULT_CONNECT_TIMEOUT_S = 10.0
 DEFAULT_DRAIN_TIMEOUT_S = 30.0
+
+CLOSE_GRACE_S = 2.0
+"""How long the host may take to end its half of a stream that a worker has closed."""
 
 
 class WorkerRuntime(BaseRuntime):
@@ -90,6 +95,7 @@ class WorkerRuntime(BaseRuntime):
         self._extra_grpc_config = tuple(extra_grpc_config)
         self._connection: Connection | None = None
         self._main: asyncio.Task[None] | None = None
+        self._looking: asyncio.Timeout | None = None
         self._failure: CallboardError | None = None
         self._stop_asked = asyncio.Event()
         self._drained = asyncio.Event()
@@ -104,8 +110,11 @@ class WorkerRuntime(BaseRuntime):
     async def start(self) -> None:
         """Connect and register; returns when the host has all that was registered before.
 
+        A start that fails, or is cancelled, leaves nothing running.
+
         Raises:
             Unavailable: There was no host within the connect timeout; the text names the address.
+            CallboardError: The host refused something that was registered.
         """
         if self._main is not None:
             msg = "the runtime has been started already; a runtime runs once"
@@ -115,23 +124,31 @@ class WorkerRuntime(BaseRuntime):
         self._main = asyncio.get_running_loop().create_task(
             self._run(connected), name="callboard.worker", context=Context()
         )
-        await asyncio.wait([self._main, connected], return_when=asyncio.FIRST_COMPLETED)
-        if self._main.done():
-            connected.cancel()
-            await self._main
-        if not self._declarations.is_empty:
-            await self._declare(self._declarations.registration())
+        try:
+            await asyncio.wait([self._main, connected], return_when=asyncio.FIRST_COMPLETED)
+            if self._main.done():
+                await self._main
+            if not self._declarations.is_empty:
+                await self._declare_all()
+        except BaseException:
+            self._main.cancel()
+            await asyncio.wait([self._main])
+            hear(self._main)
+            raise
 
     async def stop(self) -> None:
         """Leave: finish the turns that run, give back what waits, end the session. Idempotent.
 
         Turns that take longer than the drain timeout are cancelled; the host hands their events out
-        again.
+        again. While the runtime still looks for a host, it looks no longer.
+
+        Raises:
+            NotAllowedNow: It was not started; or a handler asks, which would wait for itself.
         """
         if self._main is None:
-            msg = "the runtime has not been started"
-            raise NotAllowedNow(msg)
-        self._stop_asked.set()
+            raise _not_started()
+        self._refuse_in_turn("stopped")
+        self._ask_to_stop()
         with suppress(CallboardError):  # a lost host has been reported to all that waited for it
             await asyncio.shield(self._main)
         await self._runner.close_agents()
@@ -148,13 +165,13 @@ class WorkerRuntime(BaseRuntime):
         """
         loop = asyncio.get_running_loop()
         for each in signals:
-            loop.add_signal_handler(each, self._stop_asked.set)
+            loop.add_signal_handler(each, self._ask_to_stop)
         try:
             await self.wait()
         finally:
             for each in signals:
                 loop.remove_signal_handler(each)
-        await self._runner.close_agents()
+            await self._runner.close_agents()
 
     async def wait(self) -> None:
         """Return when the runtime has stopped; raises `Unavailable` when it lost its host."""
@@ -179,37 +196,54 @@ class WorkerRuntime(BaseRuntime):
         return self._require_connection().welcome
 
     async def _run(self, connected: asyncio.Future[None]) -> None:
-        connection = await Connection.open(
-            self._address,
-            self._identity,
-            timeout_s=self._connect_timeout_s,
-            extra_options=self._extra_grpc_config,
-        )
-        self._bind(connection.welcome.max_event_bytes, connection.welcome.partitions)
-        self._connection = connection
-        connected.set_result(None)
         try:
+            connection = await self._connect()
+            self._bind(connection.welcome.max_event_bytes, connection.welcome.partitions)
+            self._connection = connection
+            connected.set_result(None)
             async with asyncio.TaskGroup() as tasks:
                 turns = tasks.create_task(self._runner.run(), name="turns")
-                leaving = tasks.create_task(self._leave(connection), name="leave")
-                await connection.run(self._take)
-                turns.cancel()
-                leaving.cancel()
+                leaving = tasks.create_task(self._leave(connection, turns), name="leave")
+                try:
+                    await connection.run(self._take)
+                finally:
+                    turns.cancel()
+                    leaving.cancel()
+                    error = sys.exception()
+                    if not isinstance(error, asyncio.CancelledError):  # then another knows why
+                        # Now, not when turns have ended: one may ignore that it is cancelled.
+                        self._end_all(_reason(error))
         except ExceptionGroup as group:
-            cause = cause_of(group)
-            self._failure = (
-                cause
-                if isinstance(cause, CallboardError)
-                else CallboardError(f"the runtime broke: {cause!r}")
-            )
-            raise cause from group
+            raise cause_of(group) from group
         finally:
-            self._end_all(self._failure or Unavailable("the runtime has stopped"))
+            self._end_all(_reason(sys.exception()))
 
-    async def _leave(self, connection: Connection) -> None:
+    async def _connect(self) -> Connection:
+        """Look for the host until it is there, the connect timeout has passed, or `stop`."""
+        try:
+            async with asyncio.timeout(0 if self._stop_asked.is_set() else None) as self._looking:
+                return await Connection.open(
+                    self._address,
+                    self._identity,
+                    timeout_s=self._connect_timeout_s,
+                    extra_options=self._extra_grpc_config,
+                )
+        except TimeoutError as error:
+            msg = f"the runtime was stopped before it found the host at {self._address}"
+            raise Unavailable(msg) from error
+        finally:
+            self._looking = None
+
+    def _ask_to_stop(self) -> None:
+        self._stop_asked.set()
+        if self._looking is not None:
+            self._looking.reschedule(asyncio.get_running_loop().time())
+
+    async def _leave(self, connection: Connection, turns: asyncio.Task[None]) -> None:
         """When asked to stop.
 
-        Ask the host for leave, wait until nothing is left here, close the stream.
+        Ask the host for leave, wait until nothing is left here, close the stream. A host that does
+        not end its half of it is left without a word.
         """
         await self._stop_asked.wait()
         connection.outbox.drain = True
@@ -219,34 +253,45 @@ class WorkerRuntime(BaseRuntime):
                 await self._drained.wait()
                 await self._runner.wait_idle()
                 await self._all_confirmed.wait()
+                await self._calls.wait_ended()
         except TimeoutError:
             log.warning("drain timed out", timeout_s=self._drain_timeout_s)
+            turns.cancel()
         connection.close()
+        await asyncio.sleep(CLOSE_GRACE_S)  # `connection.run` has returned, if all is well
+        log.warning("the host does not end the stream", address=self._address)
+        connection.abort()
 
     def _end_all(self, error: CallboardError) -> None:
-        """Give everybody who waits for the host an ending."""
-        self._failure = error
+        """Give everybody who waits for the host an ending. The first reason counts."""
+        error = self._failure = self._failure or error
         self._connection = None
         self._publishes.fail(error)
         registrations, self._registrations = self._registrations, {}
         for future in registrations.values():
-            if not future.done():
-                future.set_exception(error)
+            resolve(future, error)
+            hear(future)  # nobody may wait for it: a declaration that is taken back
         self._calls.fail(error)
 
     # How things travel: by frames.
 
-    async def _declare(self, registration: Registration) -> Sequence[RegistrationError]:
-        if self._main is None:
-            return ()  # all is declared at the start
-        connection = self._require_connection()
+    async def _declare_all(self) -> None:
+        for error in await self._declare(self._declarations.registration()):
+            raise error_of(error.code, error.reason)
+
+    def _declare(self, registration: Registration) -> asyncio.Future[Sequence[RegistrationError]]:
         future: asyncio.Future[Sequence[RegistrationError]] = (
             asyncio.get_running_loop().create_future()
         )
-        self._registrations[registration.revision] = future
-        connection.outbox.register = registration
-        connection.wake()
-        return await future
+        if self._connection is None:
+            if self._failure is not None:
+                raise self._failure
+            future.set_result(())  # all is declared at the start
+        else:
+            self._registrations[registration.revision] = future
+            self._connection.outbox.register = registration
+            self._connection.wake()
+        return future
 
     def _send_publish(self, event: Event, done: Done) -> None:
         connection = self._connection
@@ -302,13 +347,13 @@ class WorkerRuntime(BaseRuntime):
             self._confirm(frame)
         for refusal in frame.settlements_refused:
             log.warning("settlement refused", number=refusal.number, reason=refusal.reason)
-        for reply in frame.replies:
-            self._calls.take(reply)
         runner = self._runner
         for event, targets in frame.deliveries:
             runner.deliver(event, targets)
         for call in frame.calls:
             runner.call(call)
+        for reply in frame.replies:
+            self._calls.take(reply)
         for call_id in frame.cancels:
             runner.cancel(call_id)
         for surrender in frame.surrenders:
@@ -339,6 +384,17 @@ class WorkerRuntime(BaseRuntime):
         if self._connection is None:
             raise self._failure or _not_started()
         return self._connection
+
+
+def _reason(error: BaseException | None) -> CallboardError:
+    """Why a runtime has ended, for those who wait; None: it was asked to."""
+    if isinstance(error, BaseExceptionGroup):
+        error = cause_of(error)
+    if error is None or isinstance(error, asyncio.CancelledError):
+        return Unavailable("the runtime has stopped")
+    if isinstance(error, CallboardError):
+        return error
+    return CallboardError(f"the runtime broke: {error!r}")
 
 
 def _not_started() -> NotAllowedNow:
