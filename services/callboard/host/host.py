@@ -102,6 +102,8 @@ class Host:
     async def start(self) -> None:
         """Begin to serve; returns when workers can connect.
 
+        A start that fails, or is cancelled, leaves nothing open.
+
         Raises `Unavailable` when it cannot listen there.
         """
         if self._main is not None:
@@ -109,22 +111,26 @@ class Host:
             raise NotAllowedNow(msg)
         serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._main = asyncio.create_task(self._run(serving), name="callboard.host")
-        await asyncio.wait([self._main, serving], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait([self._main, serving], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._main.cancel()
+            await asyncio.wait([self._main])
+            raise
         if self._main.done():
-            serving.cancel()
             await self._main
 
     async def stop(self, grace: float = STOP_GRACE_S) -> None:
         """End every stream and stop serving; at most ``grace`` seconds for unary calls.
 
-        Idempotent.
+        Idempotent. Cancelled, it waits no longer, and the host stops all the same.
         """
         if self._main is None:
             msg = "the host has not been started"
             raise NotAllowedNow(msg)
         self._grace_s = grace
         self._stop_asked.set()
-        await self._main
+        await asyncio.shield(self._main)
 
     async def wait(self) -> None:
         """Return when the host has stopped; raises what broke it."""

@@ -86,6 +86,10 @@ class WorkerStream:
         except grpc.aio.BaseError as error:
             # The other half has ended the stream, or gRPC has: there is nothing more to read.
             log.debug("stream broken off", session=self._name, reason=str(error))
+        except Exception as error:
+            # A fault of the host's own, which this worker has met: it must not be the end of all.
+            log.exception("frame not taken in", session=self._name)
+            failure = CallboardError(f"the host broke over a frame: {type(error).__name__}")
         finally:
             self._switchboard.dismiss(self)
             self.end(failure)
