@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -464,3 +465,30 @@ async def test_a_call_without_time_fails_at_once(timeout_s: float) -> None:
     async with LocalRuntime() as runtime:
         with pytest.raises(DeadlineExceeded):
             await runtime.send_message("hello", HERE, timeout_s=timeout_s)
+
+
+FORKED = """
+import asyncio, contextlib, os
+from callboard.worker import WorkerRuntime
+
+runtime = WorkerRuntime("127.0.0.1:1", connect_timeout_s=0.01)
+is_child = os.fork() == 0
+with contextlib.suppress(ConnectionError):
+    asyncio.run(runtime.start())
+identity = runtime._identity
+line = f"{identity.client_id} {identity.incarnation} {runtime._new_id()}\\n"
+os.write(1, line.encode())  # whole: both write to one pipe
+if not is_child:
+    os.wait()
+"""
+
+
+async def test_a_runtime_that_was_described_before_a_fork_is_two_workers() -> None:
+    """Parent and child have names, incarnations and message ids of their own."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FORKED, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        said, _ = await child.communicate()
+    first, second = (line.split() for line in said.decode().splitlines())
+    assert all(mine != others for mine, others in zip(first, second, strict=True))

@@ -512,3 +512,38 @@ async def test_an_error_with_broken_text_travels_to_the_caller() -> None:
         await Doing.register(runtime, "agent", lambda: Doing(do))
         with pytest.raises(RemoteAgentError, match="UnspeakableError: <its text cannot be had"):
             await runtime.send_message("first", AgentId("agent", "x"))
+
+
+async def test_a_chain_of_calls_that_is_cancelled_in_the_middle_lets_go_of_its_agents() -> None:
+    """A calls B calls A: when the first caller gives up all three turns end, and both go on."""
+    inside, ended = asyncio.Event(), list[str]()
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> str:
+        next_one = {"go": ("b", "via"), "via": ("a", "back"), "self": (agent.id.type, "plain")}
+        try:
+            if message in next_one:
+                agent_type, passed_on = next_one[message]
+                answer: str = await agent.send_message(passed_on, AgentId(agent_type, "x"))
+                return answer
+            if message == "back":
+                inside.set()
+                await asyncio.Event().wait()
+            return message
+        finally:
+            ended.append(message)
+
+    token = CancellationToken()
+    async with LocalRuntime() as runtime:
+        for agent_type in ("a", "b"):
+            await Doing.register(runtime, agent_type, lambda: Doing(do))
+        asked = runtime.send_message("go", AgentId("a", "x"), cancellation_token=token)
+        asking = asyncio.create_task(asked)
+        async with asyncio.timeout(PATIENCE_S):
+            await inside.wait()
+            token.cancel()
+            await asyncio.wait([asking])
+            while len(ended) < 3:
+                await asyncio.sleep(0)
+            for agent_type in ("a", "b"):
+                assert await runtime.send_message("self", AgentId(agent_type, "x")) == "plain"
+    assert asking.cancelled()

@@ -93,7 +93,7 @@ class BaseRuntime(ABC):
         self._declarations = Declarations()
         self._instances: dict[AgentId, Agent] = {}
         self._calls = CallsMade(self._send_call, self._send_cancel)
-        self._random = random.Random()  # noqa: S311 (ids, not secrets)
+        self._random = random.SystemRandom()  # has no state that a forked process would share
 
     # How things travel.
 

@@ -85,11 +85,8 @@ class WorkerRuntime(BaseRuntime):
             call_timeout_s=call_timeout_s,
         )
         self._address = host_address.removeprefix("http://").rstrip("/")
-        incarnation = uuid4().hex
-        own_name = f"{socket.gethostname()}-{os.getpid()}-{incarnation[:6]}"
-        self._identity = Identity(
-            client_id or own_name, incarnation, f"callboard-python/{version('callboard')}"
-        )
+        self._given_client_id = client_id
+        self._identity = _identity(client_id)
         self._connect_timeout_s = connect_timeout_s
         self._drain_timeout_s = drain_timeout_s
         self._extra_grpc_config = tuple(extra_grpc_config)
@@ -119,6 +116,7 @@ class WorkerRuntime(BaseRuntime):
         if self._main is not None:
             msg = "the runtime has been started already; a runtime runs once"
             raise NotAllowedNow(msg)
+        self._identity = _identity(self._given_client_id)  # the process may be a fork by now
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A context of its own: turns must not inherit that of whoever starts the runtime.
         self._main = asyncio.get_running_loop().create_task(
@@ -187,7 +185,7 @@ class WorkerRuntime(BaseRuntime):
 
     @property
     def client_id(self) -> str:
-        """This worker's name at the host."""
+        """This worker's name at the host; one that was not given is another after `start`."""
         return self._identity.client_id
 
     @property
@@ -384,6 +382,12 @@ class WorkerRuntime(BaseRuntime):
         if self._connection is None:
             raise self._failure or _not_started()
         return self._connection
+
+
+def _identity(client_id: str | None) -> Identity:
+    incarnation = uuid4().hex
+    own_name = f"{socket.gethostname()}-{os.getpid()}-{incarnation[:6]}"
+    return Identity(client_id or own_name, incarnation, f"callboard-python/{version('callboard')}")
 
 
 def _reason(error: BaseException | None) -> CallboardError:
