@@ -94,8 +94,6 @@ VERDICTS: dict[str, Verdict] = {
         "each message travels in the format of its serializer, in calls and in events"
     ),
     HOST: Renamed("callboard.host.Host"),
-    f"{HOST}.__init__.extra_grpc_config": Changed("a keyword"),
-    f"{HOST}.start": Changed("awaited: it returns when workers can connect, or raises"),
     f"{HOST}Servicer": LeftOut("the inside of a host"),
 }
 

@@ -53,6 +53,7 @@ class FakeRuntime:
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
     ) -> Any:
         self.sent.append(
             {

@@ -184,6 +184,25 @@ class Echo(RoutedAgent):
         """Answers with nothing."""
 
 
+@dataclass
+class Quote:
+    """A reply of a class that nobody sends."""
+
+    price: int
+
+
+class Quoter(RoutedAgent):
+    """Answers with a class of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("quotes")
+
+    @rpc
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> Quote:
+        """The price."""
+        return Quote(42)
+
+
 class Troublemaker(RoutedAgent):
     """Fails as asked, holds as asked, and says how often it was stopped."""
 
@@ -316,6 +335,7 @@ async def setup(runtime: AgentRuntime) -> None:
     await Repeater.register(runtime, "second_repeater", Repeater)
     await Echo.register(runtime, "echo", Echo)
     await Troublemaker.register(runtime, "troublemaker", Troublemaker)
+    await Quoter.register(runtime, "quoter", Quoter)
     await Newcomer.register(runtime, "newcomer", Newcomer.make)
     await Turnstile.register(runtime, "turnstile", Turnstile)
     await Visitor.register(runtime, "visitor", Visitor)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from behaviour.agents import Ask, Circle, Drawing, Hold, Invoice, Order, Square, Unheard
+from behaviour.agents import Ask, Circle, Drawing, Hold, Invoice, Order, Quote, Square, Unheard
 from behaviour.world import World
 from callboard import (
     AgentId,
@@ -18,6 +18,7 @@ from callboard import (
     CantHandleException,
     DeadlineExceeded,
     InvalidIdentifier,
+    InvalidMessage,
     RemoteAgentError,
     ResourceExhausted,
     TopicId,
@@ -261,3 +262,17 @@ async def test_none_is_a_message_as_well_as_an_answer(world: World) -> None:
     """A call may carry None; the handler gets None."""
     with pytest.raises(CantHandleException, match="NoneType"):
         await world.runtime.send_message(None, AgentId("echo", world.key))
+
+
+async def test_a_reply_of_a_class_that_the_caller_does_not_know_is_no_answer(world: World) -> None:
+    """The caller is told what is missing; with reply_type the class is learnt and checked."""
+    agent = AgentId("quoter", world.key)
+    if not world.is_local:  # where everything is one process, the class is known
+        with pytest.raises(
+            InvalidMessage, match="'Quote', a class that this runtime does not know"
+        ):
+            await world.runtime.send_message(Ask("price"), agent)
+    with pytest.raises(InvalidMessage, match="'Quote', not a Order"):
+        await world.runtime.send_message(Ask("price"), agent, reply_type=Order)
+    assert await world.runtime.send_message(Ask("price"), agent, reply_type=Quote) == Quote(42)
+    assert await world.runtime.send_message(Ask("price"), agent) == Quote(42)

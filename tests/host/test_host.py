@@ -401,3 +401,15 @@ async def test_a_worker_waits_for_a_host_that_comes_later() -> None:
         async with asyncio.timeout(20):
             await starting
         await runtime.stop()
+
+
+async def test_a_start_need_not_be_awaited() -> None:
+    """AutoGen's programs call start, and go on: workers that connect meanwhile find the host."""
+    async with Host(port=0) as first:
+        address = first.address
+    host = Host(address)
+    host.start()
+    async with WorkerRuntime(address) as runtime:
+        await Echo.register(runtime, "echo", Echo)
+        assert await runtime.send_message("hello", AgentId("echo", "x")) == "hello"
+    await host.stop()

@@ -36,6 +36,7 @@ class AgentProxy:
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
     ) -> Any:
         """Call the agent, as `AgentRuntime.send_message` does."""
         return await self._runtime.send_message(
@@ -45,6 +46,7 @@ class AgentProxy:
             cancellation_token=cancellation_token,
             message_id=message_id,
             timeout_s=timeout_s,
+            reply_type=reply_type,
         )
 
     async def save_state(self) -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ class AgentRuntime(Protocol):
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
     ) -> Any:
         """Call one agent and wait for its reply.
 
@@ -43,17 +44,20 @@ class AgentRuntime(Protocol):
             message_id: `MessageContext.message_id` of the handler; None makes one.
             timeout_s: Seconds until the call ends with `DeadlineExceeded`; None is the runtime's
                 default.
+            reply_type: The class of the reply: the runtime learns to read it, and checks it. Not
+                needed for a class that agents of this runtime handle or return, that was sent
+                here, or whose serializer was added. `UnknownPayload` takes any, unread.
 
         Returns:
-            What the handler returned, None included; an `UnknownPayload` when this runtime does not
-            know its class (`add_message_serializer` tells it).
+            What the handler returned, None included.
 
         Raises:
             AgentNotFound: No worker registered the recipient's type.
             RemoteAgentError: The handler raised.
             DeadlineExceeded: There was no answer in time.
             Unavailable: The agent's worker, or the host, was lost.
-            InvalidMessage: The message cannot be written.
+            InvalidMessage: The message cannot be written; or the reply is of a class that this
+                runtime does not know, or not of ``reply_type``.
             ResourceExhausted: The message is too large, or too many calls wait for that agent.
         """
         ...

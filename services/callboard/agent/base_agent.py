@@ -79,6 +79,10 @@ def serializers_of(cls: type[Any]) -> list[MessageSerializer[Any]]:
     return serializers
 
 
+_Class: TypeAlias = type[Any]
+"""Any class; inside `BaseAgent`, ``type`` is the agent's."""
+
+
 class BaseAgent(ABC, Agent):
     """An agent that takes its messages in one method. Most authors want `RoutedAgent`.
 
@@ -181,6 +185,7 @@ class BaseAgent(ABC, Agent):
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
+        reply_type: _Class | None = None,
     ) -> Any:
         """Call another agent and wait for its reply, as `AgentRuntime.send_message` does."""
         return await self.runtime.send_message(
@@ -190,6 +195,7 @@ class BaseAgent(ABC, Agent):
             cancellation_token=cancellation_token,
             message_id=message_id,
             timeout_s=timeout_s,
+            reply_type=reply_type,
         )
 
     async def publish_message(

@@ -25,7 +25,12 @@ from callboard.agent.exceptions import (
 )
 from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.agent.intervention import DropMessage, InterventionHandler
-from callboard.agent.serialization import MessageSerializer, SerializationRegistry
+from callboard.agent.serialization import (
+    MessageSerializer,
+    SerializationRegistry,
+    UnknownPayload,
+    try_get_known_serializers_for_type,
+)
 from callboard.agent.turn import AgentFactory
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
@@ -34,6 +39,7 @@ from callboard.core.errors import (
     CallboardError,
     Code,
     DeadlineExceeded,
+    InvalidMessage,
     NotAllowedNow,
     NotFound,
     ResourceExhausted,
@@ -139,10 +145,13 @@ class BaseRuntime(ABC):
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
     ) -> Any:
         """Call one agent and wait for its reply; see `AgentRuntime.send_message`."""
         token = cancellation_token or CancellationToken()
         message_id = message_id or self._new_id()
+        if reply_type is not None and reply_type is not UnknownPayload:
+            self._serializers.add_serializer(try_get_known_serializers_for_type(reply_type))
         if self._interventions:
             context = MessageContext(sender, None, True, token, message_id)  # noqa: FBT003 (a dataclass)
             message = await self._intervene_on_send(message, context, recipient)
@@ -163,7 +172,7 @@ class BaseRuntime(ABC):
         reply = await self._calls.reply_to(call, token)
         if reply.error is not None:
             raise _error_of(reply.error)
-        return self._decode(reply.payload)
+        return self._decode(reply.payload, recipient, reply_type)
 
     async def publish_message(
         self,
@@ -461,13 +470,26 @@ class BaseRuntime(ABC):
         self._check_size("call", payload)
         return payload
 
-    def _decode(self, payload: bytes) -> Any:
+    def _decode(self, payload: bytes, sender: AgentId, expected: type[Any] | None) -> Any:
+        """The reply in ``payload``."""
         envelope = self._codec.decode_payload(payload)
         if not envelope.type_name:
             return None
-        return self._serializers.deserialize(
+        reply = self._serializers.deserialize(
             envelope.data, envelope.type_name, envelope.content_type
         )
+        if expected is UnknownPayload:
+            return reply
+        if expected is None and isinstance(reply, UnknownPayload):
+            msg = (
+                f"{sender} replied with a {envelope.type_name!r}, a class that this runtime does "
+                "not know: name it as reply_type, or give the runtime a serializer of it"
+            )
+            raise InvalidMessage(msg)
+        if expected is not None and not isinstance(reply, expected):
+            msg = f"{sender} replied with a {envelope.type_name!r}, not a {expected.__name__}"
+            raise InvalidMessage(msg)
+        return reply
 
     def _check_size(self, what: str, content: bytes) -> None:
         if len(content) > self._max_event_bytes:

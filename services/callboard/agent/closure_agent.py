@@ -41,6 +41,7 @@ class ClosureContext(Protocol):
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
         timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
     ) -> Any:
         """Call another agent and wait for its reply."""
         ...

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
-from typing import Any
-
-import structlog
 
 from callboard.agent.exceptions import CantHandleException
 from callboard.core.errors import (
@@ -57,15 +53,3 @@ def rejection_of(error: BaseException) -> Rejected:
             return Rejected("no_such_type", clipped(str(error)))
         case _:
             return Rejected("handler_error", clipped(str(raised_by_agent(error))))
-
-
-def trace_of(error: BaseException) -> dict[str, Any]:
-    """What to log with a line about ``error``.
-
-    A program that has not set structlog up would get rich's traceback, which prints local
-    variables, messages among them, and keeps the event loop for as long as that takes: milliseconds
-    to seconds. It gets Python's.
-    """
-    if structlog.is_configured():
-        return {"exc_info": error}
-    return {"stack": "".join(traceback.format_exception(error)).rstrip()}

@@ -9,21 +9,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
 from callboard.agent.cancellation import CancellationToken
-from callboard.agent.failures import trace_of
 from callboard.core.envelope import Envelope
 from callboard.core.errors import CallboardError
 from callboard.core.event import Delivery, TurnId
 from callboard.core.frames import ACCEPTED, Outcome, Reply
 from callboard.core.identity import AgentId
 from callboard.core.turns import Mailbox
+from callboard.log import Logger
 
 if TYPE_CHECKING:
     from callboard.agent.agent import Agent
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 CURRENT_TURN: ContextVar[Turn | None] = ContextVar("callboard_turn", default=None)
 """The turn whose handler runs. A task that the handler leaves behind still sees it, ended."""
@@ -186,10 +184,10 @@ class Turn:
         """The result is no longer wanted: tell the handler by its token, then interrupt it."""
         try:
             self.token.cancel()
-        except Exception as error:  # noqa: BLE001 (an agent's code may raise anything)
+        except Exception as error:
             # What an agent's code linked to its token must not reach whoever brings the wish.
             agent_type = self.activation.agent_id.type
-            log.warning("token's callback failed", agent_type=agent_type, **trace_of(error))
+            log.warning("token's callback failed", agent_type=agent_type, exc_info=error)
         if self.is_open and not self.is_cancelled:
             self.is_cancelled = True
             if self._task is not None:

@@ -18,11 +18,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
 from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException
-from callboard.agent.failures import failure_of, raised_by_agent, rejection_of, trace_of
+from callboard.agent.failures import failure_of, raised_by_agent, rejection_of
 from callboard.agent.in_context import InContext
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
 from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
@@ -44,6 +42,7 @@ from callboard.core.identity import AgentId, TopicId
 from callboard.core.limits import too_large
 from callboard.core.partition import partition_of
 from callboard.core.turns import Admission
+from callboard.log import Logger
 
 if TYPE_CHECKING:
     from callboard.agent.agent import Agent
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from callboard.agent.codec import Codec
     from callboard.agent.serialization import SerializationRegistry
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 NOT_OF_THE_TURN = (SystemExit, KeyboardInterrupt, GeneratorExit)
 """What ends the process, or its event loop.
@@ -438,13 +437,14 @@ class TurnRunner:
         except BaseException as error:
             if self._is_stopping(turn, error):
                 raise
-            turn.outcome = rejection_of(error)
-            if turn.outcome.reason == "handler_error":
-                log.warning(
-                    "handler failed",
-                    agent_type=turn.activation.agent_id.type,
-                    **trace_of(error.__cause__ or error),
-                )
+            turn.outcome = rejected = rejection_of(error)
+            log.warning(
+                "event rejected",
+                agent=str(turn.activation.agent_id),
+                reason=rejected.reason,
+                detail=rejected.detail,
+                exc_info=(error.__cause__ or error) if rejected.reason == "handler_error" else None,
+            )
         self._end(turn)
 
     async def _run_call(self, turn: Turn, call: Call) -> None:
@@ -563,8 +563,8 @@ class TurnRunner:
             await agent.close()
         except (*NOT_OF_THE_TURN, asyncio.CancelledError):
             raise
-        except BaseException as error:  # noqa: BLE001 (an agent's code may raise anything)
-            log.warning("agent did not close", agent_type=agent_id.type, **trace_of(error))
+        except BaseException as error:
+            log.warning("agent did not close", agent=str(agent_id), exc_info=error)
 
     async def _instantiate(self, activation: Activation) -> Agent:
         """The instance, made when there is none: once, however many ask while it is being made."""

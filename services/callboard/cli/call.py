@@ -37,7 +37,9 @@ async def _call(
 ) -> Any:
     # Ctrl-C cancels this task and so the call; the host is told before the runtime leaves.
     async with settings.runtime() as runtime:
-        return await runtime.send_message(message, agent_id, timeout_s=timeout_s)
+        return await runtime.send_message(
+            message, agent_id, timeout_s=timeout_s, reply_type=UnknownPayload
+        )
 
 
 def _show(reply: Any) -> None:

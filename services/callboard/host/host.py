@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 import grpc
 import grpc.aio
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
@@ -23,9 +22,10 @@ from callboard.engine.memory import MemoryEngine
 from callboard.host.operations import Operations
 from callboard.host.stream import WorkerStream
 from callboard.host.switchboard import Switchboard
+from callboard.log import Logger
 from callboard.wire.status import CONNECT, server_options, status_of
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 STOP_GRACE_S = 5.0
@@ -42,13 +42,13 @@ class Host:
     def __init__(
         self,
         address: str = DEFAULT_ADDRESS,
+        extra_grpc_config: Sequence[tuple[str, int | str]] | None = None,
         *,
         port: int | None = None,
         operators_address: str | None = None,
         engine: Engine | None = None,
         limits: BrokerLimits | None = None,
         hello_timeout_s: float = HELLO_TIMEOUT_S,
-        extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
         """Describe it; nothing is opened before `start`.
 
@@ -73,7 +73,7 @@ class Host:
         self._engine = engine or MemoryEngine()
         self._limits = limits or BrokerLimits()
         self._hello_timeout_s = hello_timeout_s
-        self._extra_grpc_config = list(extra_grpc_config)
+        self._extra_grpc_config = list(extra_grpc_config or ())
         self._main: asyncio.Task[None] | None = None
         self._stop_asked = asyncio.Event()
         self._grace_s = STOP_GRACE_S
@@ -99,26 +99,22 @@ class Host:
 
     # Life.
 
-    async def start(self) -> None:
-        """Begin to serve; returns when workers can connect.
+    def start(self) -> Awaitable[None]:
+        """Begin to serve; awaited, it returns when workers can connect.
 
-        A start that fails, or is cancelled, leaves nothing open.
+        AutoGen's programs do not await it, and need not. A start that fails, or whose wait is
+        cancelled, leaves nothing open.
 
-        Raises `Unavailable` when it cannot listen there.
+        Raises `Unavailable` when it cannot listen there: when awaited, and from `wait`, `stop` and
+        `stop_when_signal`.
         """
         if self._main is not None:
             msg = "the host has been started already"
             raise NotAllowedNow(msg)
-        serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._main = asyncio.create_task(self._run(serving), name="callboard.host")
-        try:
-            await asyncio.wait([self._main, serving], return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self._main.cancel()
-            await asyncio.wait([self._main])
-            raise
-        if self._main.done():
-            await self._main
+        loop = asyncio.get_running_loop()
+        serving: asyncio.Future[None] = loop.create_future()
+        self._main = loop.create_task(self._run(serving), name="callboard.host")
+        return _Start(self._main, serving)
 
     async def stop(self, grace: float = STOP_GRACE_S) -> None:
         """End every stream and stop serving; at most ``grace`` seconds for unary calls.
@@ -236,3 +232,24 @@ def _bind(server: grpc.aio.Server, address: str) -> int:
             return port
     msg = f"cannot listen on {address}: the address is in use, or not one of this machine"
     raise Unavailable(msg)
+
+
+class _Start:
+    """The start of a host, for whoever wants to wait for it."""
+
+    def __init__(self, main: asyncio.Task[None], serving: asyncio.Future[None]) -> None:
+        self._main = main
+        self._serving = serving
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.wait([self._main, self._serving], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._main.cancel()
+            await asyncio.wait([self._main])
+            raise
+        if self._main.done():
+            await self._main

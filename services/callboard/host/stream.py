@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import grpc.aio
-import structlog
 
 from callboard.core.errors import (
     CallboardError,
@@ -17,6 +16,7 @@ from callboard.core.errors import (
 )
 from callboard.core.identity import check_key
 from callboard.core.session import Session
+from callboard.log import Logger
 from callboard.wire.frames import (
     PROTOCOL_VERSION,
     decode_worker_frame,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from callboard.core.outbox import HostOutbox
     from callboard.host.switchboard import Switchboard
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class WorkerStream:

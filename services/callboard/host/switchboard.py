@@ -9,12 +9,11 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING
 
-import structlog
-
 from callboard.core.broker import Broker
 from callboard.core.errors import AlreadyRegistered, Unavailable
 from callboard.core.frames import WorkerFrame
 from callboard.core.session import Session
+from callboard.log import Logger
 from callboard.wire.frames import PROTOCOL_VERSION
 from callboard.wire.v1 import agent_host_pb2 as pb
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from callboard.engine.contract import Engine
     from callboard.host.stream import WorkerStream
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class Switchboard:

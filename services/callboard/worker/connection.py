@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
-import structlog
 
 from callboard.core.errors import (
     CallboardError,
@@ -22,6 +21,7 @@ from callboard.core.errors import (
 )
 from callboard.core.frames import HostFrame
 from callboard.core.worker_outbox import WorkerOutbox
+from callboard.log import Logger
 from callboard.wire.frames import (
     PROTOCOL_VERSION,
     decode_host_frame,
@@ -31,7 +31,7 @@ from callboard.wire.frames import (
 from callboard.wire.status import CONNECT, channel_options, error_from
 from callboard.wire.v1 import agent_host_pb2 as pb
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0

@@ -14,8 +14,6 @@ from importlib.metadata import version
 from typing import Self
 from uuid import uuid4
 
-import structlog
-
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
 from callboard.agent.calls_made import hear, resolve
 from callboard.agent.intervention import InterventionHandler
@@ -34,10 +32,11 @@ from callboard.core.frames import (
     Reply,
     Settlement,
 )
+from callboard.log import Logger
 from callboard.wire.codec import CloudEventCodec
 from callboard.worker.connection import Connection, Identity, Welcome
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 DEFAULT_HOST_ADDRESS = "127.0.0.1:50051"
 DEFAULT_CONNECT_TIMEOUT_S = 10.0
