@@ -114,7 +114,7 @@ class Host:
         loop = asyncio.get_running_loop()
         serving: asyncio.Future[None] = loop.create_future()
         self._main = loop.create_task(self._run(serving), name="callboard.host")
-        return _Start(self._main, serving)
+        return _Start(self._main, serving, self._stop_asked)
 
     async def stop(self, grace: float = STOP_GRACE_S) -> None:
         """End every stream and stop serving; at most ``grace`` seconds for unary calls.
@@ -237,9 +237,12 @@ def _bind(server: grpc.aio.Server, address: str) -> int:
 class _Start:
     """The start of a host, for whoever wants to wait for it."""
 
-    def __init__(self, main: asyncio.Task[None], serving: asyncio.Future[None]) -> None:
+    def __init__(
+        self, main: asyncio.Task[None], serving: asyncio.Future[None], stop_asked: asyncio.Event
+    ) -> None:
         self._main = main
         self._serving = serving
+        self._stop_asked = stop_asked
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()
@@ -248,7 +251,8 @@ class _Start:
         try:
             await asyncio.wait([self._main, self._serving], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self._main.cancel()
+            # Not cancelled: a gRPC server that is interrupted in its start cannot be stopped.
+            self._stop_asked.set()
             await asyncio.wait([self._main])
             raise
         if self._main.done():
