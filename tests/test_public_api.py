@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -217,6 +219,13 @@ def test_every_verdict_is_about_something() -> None:
         for each in about.get("parameters", ())
     }
     assert VERDICTS.keys() <= AUTOGEN.keys() | parameters
+
+
+def test_every_verdict_is_on_the_page_for_those_who_move() -> None:
+    """docs/from-autogen.md names all that is not the same."""
+    page = (Path(__file__).parent.parent / "docs" / "from-autogen.md").read_text(encoding="utf-8")
+    named = {each.rpartition(".")[2] for each in re.findall(r"`([\w.]+)`", page)}
+    assert {name.rpartition(".")[2] for name in VERDICTS} - named == set()
 
 
 def test_the_values_are_the_same() -> None:
