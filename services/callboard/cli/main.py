@@ -83,16 +83,10 @@ Targets = Annotated[
         show_default=False,
     ),
 ]
-TypeName = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The name of the message's type, for example its class."),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="JSON", help="The message as JSON; @FILE reads a file, - the standard input."
-    ),
-]
+_TYPE_NAME = "The name of the message's type, for example its class."
+_DATA = "The message as JSON; @FILE reads a file, - the standard input."
+TypeName = Annotated[str | None, typer.Option(metavar="NAME", help=f"{_TYPE_NAME} (required)")]
+Data = Annotated[str | None, typer.Option(metavar="JSON", help=f"{_DATA} (required)")]
 
 
 @app.callback(invoke_without_command=True)
@@ -219,10 +213,18 @@ def publish(
     *,
     source: Annotated[
         str | None,
-        typer.Option(help="The topic's source: the key of the agents that get the event."),
+        typer.Option(
+            help="The topic's source: the key of the agents that get the event. "
+            "(required without --file)"
+        ),
     ] = None,
-    type_name: TypeName = None,
-    data: Data = None,
+    type_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"{_TYPE_NAME} (required without --file)"),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON", help=f"{_DATA} (required without --file)")
+    ] = None,
     file: Annotated[
         str | None,
         typer.Option(
