@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,33 @@ def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
         process.stdout.close()
 
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "arguments"),
+    [
+        ("grpc_health", "host", ["host", "--address", "127.0.0.1:0"]),
+        ("watchfiles", "cli", ["dev", "shop:setup"]),
+        ("cloudevents", "cli", ["publish", "--file", "-"]),
+    ],
+)
+def test_a_command_without_its_extra_says_which_one(
+    missing: str, extra: str, arguments: list[str]
+) -> None:
+    """What is not installed is named with the command that installs it."""
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {arguments!r}; "
+        "from callboard.cli.main import main; main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        cwd=Path(__file__).parent,
+    )
+    assert ran.returncode == 1
+    assert f"pip install 'callboard[{extra}]'" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1

@@ -347,11 +347,16 @@ def _tell(error: Exception) -> int:
         sys.stderr.write(trace)
     if isinstance(error, CallboardError):
         _complain(f"{error.code.name}: {error}")
+    elif extra := _extra_missed(error):
+        _complain(f"UNIMPLEMENTED: this command needs more: pip install 'callboard[{extra}]'")
     else:
         hint = "" if _debug else " (a fault in callboard: --debug shows where)"
         _complain(f"INTERNAL: {type(error).__name__}: {error}{hint}")
     return WRONG_USE if isinstance(error, InvalidIdentifier) else FAILED
 
+
+EXTRAS = {"grpc_health": "host", "cloudevents": "cli", "watchfiles": "cli"}
+"""What a command may miss, and the extra of the distribution that brings it."""
 
 _debug = False
 
@@ -365,6 +370,13 @@ def _begin(log_level: str | None, log_format: str | None, *, debug: bool) -> Non
 
 def _module(name: str) -> Any:
     return import_module(f"callboard.cli.{name}")
+
+
+def _extra_missed(error: Exception) -> str | None:
+    """The extra that brings the module for want of which a command failed."""
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    return EXTRAS.get((error.name or "").partition(".")[0])
 
 
 def _given(value: str | None, name: str) -> str:
