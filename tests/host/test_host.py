@@ -357,6 +357,26 @@ async def test_operators_are_told_what_the_host_holds(host: Host) -> None:
     ) == (1, 1, 1)
 
 
+async def test_operators_see_how_long_the_oldest_event_waits(host: Host) -> None:
+    """A type whose workers have left has its events queued, and their age."""
+    async with WorkerRuntime(host.address) as leaving:
+        await Echo.register(leaving, "echo", Echo)
+    async with WorkerRuntime(host.address) as runtime:
+        await runtime.publish_message("first", TopicId("echo:direct", "x"))
+        await runtime.publish_message("second", TopicId("echo:direct", "y"))
+        began = asyncio.get_running_loop().time()
+    async with grpc.aio.insecure_channel(host.operators_address) as channel:
+        describe = channel.unary_unary(
+            f"/{OPERATIONS}/Describe",
+            request_serializer=operations_pb2.DescribeRequest.SerializeToString,
+            response_deserializer=operations_pb2.DescribeResponse.FromString,
+        )
+        echo = (await describe(operations_pb2.DescribeRequest())).types[0]
+    waited_s = asyncio.get_running_loop().time() - began
+    assert (echo.name, echo.sessions, echo.queued, echo.in_flight) == ("echo", 0, 2, 0)
+    assert 0 < echo.oldest_age_s < waited_s + 5
+
+
 async def test_a_stopping_host_tells_its_workers(host: Host, raw: RawWorker) -> None:
     """Every stream ends with UNAVAILABLE and the reason, and stop returns."""
     await raw.greet()

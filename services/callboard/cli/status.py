@@ -108,13 +108,14 @@ def _show(host: pb.DescribeResponse) -> None:
     console.print(
         _table(
             "agent types",
-            ("type", "sessions", "partitions", "queued", "in flight", "subscriptions"),
+            ("type", "sessions", "partitions", "queued", "oldest", "in flight", "subscriptions"),
             (
                 (
                     each.name,
                     each.sessions,
                     each.partitions_held,
                     each.queued,
+                    f"{each.oldest_age_s:.1f} s" if each.queued else "",
                     each.in_flight,
                     ", ".join(each.subscriptions),
                 )

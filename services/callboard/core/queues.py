@@ -156,6 +156,14 @@ class Queues:
         """The queues with events of one partition."""
         return list(self._busy.get(partition, {}).values())
 
+    def oldest_at(self) -> float | None:
+        """When the engine had the event that waits longest, in the broker's time; None for none.
+
+        Looks at every agent with events: for people who ask, not for the hot path.
+        """
+        heads = (queue.waiting[0].enqueued_at for queue in self.busy() if queue.waiting)
+        return min(heads, default=None)
+
     def busy(self) -> Iterator[AgentQueue]:
         """The queues with events."""
         for queues in list(self._busy.values()):

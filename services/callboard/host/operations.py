@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ class Operations:
         )
 
     def _type(self, state: AgentTypeState) -> pb.TypeDescription:
+        oldest_at = state.queues.oldest_at()
+        now = asyncio.get_running_loop().time()
         return pb.TypeDescription(
             name=state.name,
             sessions=len(state.workers),
@@ -72,6 +75,7 @@ class Operations:
             queued=state.queues.waiting_count,
             in_flight=sum(session.lanes[state.name].in_flight for session in state.workers),
             partitions_held=state.grants.held_count,
+            oldest_age_s=0.0 if oldest_at is None else now - oldest_at,
         )
 
     def _session(self, session: Session) -> pb.SessionDescription:
