@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import grpc
 import pytest
 
 from callboard.core import errors
@@ -52,7 +53,6 @@ def test_a_code_that_is_not_known_is_shown(code: int) -> None:
 
 def test_codes_are_grpc_s() -> None:
     """Names and numbers of its canonical status codes."""
-    grpc = pytest.importorskip("grpc")
     for code in Code:
         assert grpc.StatusCode[code.name].value[0] == code
 

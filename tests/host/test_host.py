@@ -311,6 +311,27 @@ async def test_a_registration_is_judged_entry_by_entry(raw: RawWorker) -> None:
     ]
 
 
+async def test_an_event_goes_only_to_workers_with_a_matching_agent(
+    host: Host, raw: RawWorker
+) -> None:
+    """A worker whose agents do not subscribe to a topic never sees its events on the wire."""
+    await raw.greet()
+    mine = pb.SubscriptionEntry(id="s", agent_type="mine", topic_type="mine")
+    registration = pb.Register(
+        revision=1, types=[pb.AgentTypeEntry(name="mine")], subscriptions=[mine]
+    )
+    await raw.say(pb.ConnectRequest(register=registration))
+    assert (await raw.hear()).registered.revision == 1
+    async with WorkerRuntime(host.address) as runtime:
+        await Echo.register(runtime, "echo", Echo)
+        for _ in range(50):
+            await runtime.publish_message("for others", TopicId("echo:direct", "x"))
+        await runtime.publish_message("for the raw worker", TopicId("mine", "x"))
+        frame = await raw.hear()
+    assert [target.agent.type for each in frame.deliveries for target in each.targets] == ["mine"]
+    assert len(frame.deliveries) == 1
+
+
 async def test_the_port_of_another_host_is_refused(host: Host) -> None:
     """A second binding of a port fails with a line that names it."""
     with pytest.raises(Unavailable, match=f"cannot listen on {host.address}"):
