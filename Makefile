@@ -54,6 +54,8 @@ lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) --extra test pyproject.toml --constraints requirements/dev.txt --output-file requirements/test.txt
 	$(COMPILE) --extra test pyproject.toml --resolution lowest-direct --output-file requirements/oldest.txt
+	$(COMPILE) --extra host --extra otel pyproject.toml --constraints requirements/dev.txt --output-file requirements/host.txt
+	$(COMPILE) --extra cli --extra worker --extra otel pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
 	$(COMPILE) requirements/proto.in --output-file requirements/proto.txt
 	$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 
