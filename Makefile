@@ -58,6 +58,7 @@ lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) --extra cli --extra worker --extra otel pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
 	$(COMPILE) requirements/proto.in --output-file requirements/proto.txt
 	$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
+	$(COMPILE) requirements/go.in --output-file requirements/go.txt
 
 clean: ## remove all that make made
 	rm -rf .tools .venv .venv-* dist protos/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
