@@ -7,6 +7,10 @@ PYTHON ?= >=3.11
 ARGS ?=
 UV := requirements/uv.sh
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+HOST_IMAGE ?= callboard-host:$(VERSION)
+WORKER_IMAGE ?= callboard-worker:$(VERSION)
+IMAGE := deploy/docker-build.sh --build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) $(DOCKER_ARGS)
 # Directories too: what is deleted must leave the wheel.
 SOURCES := $(shell find services -name __pycache__ -prune -o -print)
 
@@ -49,6 +53,13 @@ bench-core: setup ## measure the bare broker, without I/O
 	.venv/bin/python tests/core/bench.py
 
 build: dist/.built ## build the wheel into dist/
+
+images: ## build the images of the host and the worker; BASE=image to build on, DOCKER_ARGS=for docker build
+	$(IMAGE) --tag $(HOST_IMAGE) --file Dockerfile.host .
+	$(IMAGE) --tag $(WORKER_IMAGE) --file Dockerfile.worker .
+
+images-test: setup ## run the built images with Docker, and test what they do
+	HOST_IMAGE=$(HOST_IMAGE) WORKER_IMAGE=$(WORKER_IMAGE) .venv/bin/pytest tests/images $(ARGS)
 
 lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements/dev.txt
@@ -93,5 +104,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build lock clean
+.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test lock clean
 .PRECIOUS: .venv-%/.locked
