@@ -13,6 +13,7 @@ from callboard.core.envelope import (
     Envelope,
 )
 from callboard.core.errors import InvalidMessage
+from callboard.core.event import TraceContext
 from callboard.wire.codec import CloudEventCodec
 from callboard.wire.v1.agent_host_pb2 import Payload
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent, CloudEventBatch
@@ -28,6 +29,7 @@ envelopes = st.builds(
     texts,
     st.none() | st.tuples(st.text(min_size=1), st.text(min_size=1)),
     st.tuples(texts, texts),
+    st.none() | st.builds(TraceContext, texts, texts),
 )
 
 IO_CLOUDEVENTS_V1 = {
@@ -80,9 +82,30 @@ def test_an_event_is_read_as_it_was_written(envelope: Envelope) -> None:
 
 @given(envelopes)
 def test_a_payload_is_read_as_it_was_written(envelope: Envelope) -> None:
-    """All but sender and topic, which travel beside it."""
-    bare = envelope._replace(sender=None, topic=None)
+    """All but sender, topic and trace context, which travel beside it."""
+    bare = envelope._replace(sender=None, topic=None, trace=None)
     assert CODEC.decode_payload(CODEC.encode_payload(envelope)) == bare
+
+
+@given(envelopes)
+def test_a_trace_context_is_added_to_an_encoded_event(envelope: Envelope) -> None:
+    """The event is then what it would have been, had it been written with it."""
+    trace = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=b")
+    content = CODEC.encode_event(envelope._replace(trace=None))
+
+    traced = CODEC.with_trace(content, trace)
+
+    assert CODEC.trace_of(content) is None
+    assert CODEC.trace_of(traced) == trace
+    assert CODEC.decode_event(traced) == envelope._replace(trace=trace)
+    assert CloudEvent.FromString(traced) == CloudEvent.FromString(
+        CODEC.encode_event(envelope._replace(trace=trace))
+    )
+
+
+def test_what_is_no_event_holds_no_trace_context() -> None:
+    """Whoever gets it refuses it."""
+    assert CODEC.trace_of(b"\xfftraceparent") is None
 
 
 def test_json_travels_in_binary_data_with_autogen_s_attributes() -> None:

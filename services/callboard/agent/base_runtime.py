@@ -62,6 +62,7 @@ from callboard.core.subscription import Subscription
 if TYPE_CHECKING:
     from callboard.agent.codec import Codec
     from callboard.agent.publishes import Done
+    from callboard.agent.tracing import Tracer
 
 T = TypeVar("T", bound=Agent)
 
@@ -96,6 +97,7 @@ class BaseRuntime(ABC):
             codec,
             on_response=self._intervene_on_response if self._interventions else None,
         )
+        self._tracer: Tracer | None = None
         self._declarations = Declarations()
         self._instances: dict[AgentId, Agent] = {}
         self._calls = CallsMade(self._send_call, self._send_cancel)
@@ -169,10 +171,17 @@ class BaseRuntime(ABC):
             None if turn is None else turn.id,
             sender=_address(sender),
         )
-        reply = await self._calls.reply_to(call, token)
-        if reply.error is not None:
-            raise _error_of(reply.error)
-        return self._decode(reply.payload, recipient, reply_type)
+        if self._tracer is None:
+            return await self._reply_to(call, token, recipient, reply_type)
+        span = self._tracer.call(call, message_id)
+        call.hop = span.context
+        try:
+            reply = await self._reply_to(call, token, recipient, reply_type)
+        except BaseException as error:
+            span.end(error)
+            raise
+        span.end(None)
+        return reply
 
     async def publish_message(
         self,
@@ -196,14 +205,14 @@ class BaseRuntime(ABC):
         turn = self._runner.current_turn()
         if turn is not None:
             turn.begin_publish()
-            self._send_publish(event, turn.end_publish)
+            self._send(event, turn.end_publish, message_id)
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if cancellation_token is not None:
             cancellation_token.link_future(done)
         try:
             if not done.done():
-                self._send_publish(event, lambda error: resolve(done, error))
+                self._send(event, lambda error: resolve(done, error), message_id)
             await done
         finally:
             hear(done)
@@ -221,7 +230,7 @@ class BaseRuntime(ABC):
         """
         self._check_size("event", event.content)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._send_publish(event, lambda error: resolve(done, error))
+        self._send(event, lambda error: resolve(done, error))
         return done
 
     async def publish_many(
@@ -248,10 +257,11 @@ class BaseRuntime(ABC):
             changed.set()
 
         for message in messages:
-            event = self._event(message, topic_id, sender, self._new_id())
+            message_id = self._new_id()
+            event = self._event(message, topic_id, sender, message_id)
             under_way += 1
             count += 1
-            self._send_publish(event, done)
+            self._send(event, done, message_id)
             while under_way >= self._publish_window and not refused:
                 changed.clear()
                 await changed.wait()
@@ -407,6 +417,10 @@ class BaseRuntime(ABC):
         self._runner.max_payload_bytes = max_event_bytes
         self._runner.divide(partitions)
 
+    def _trace_by(self, tracer: Tracer | None) -> None:
+        """Have ``tracer`` make the spans of what is sent and of turns; None: nobody wants them."""
+        self._tracer = self._runner.tracer = tracer
+
     @property
     def _publish_window(self) -> int:
         return 1024
@@ -460,6 +474,46 @@ class BaseRuntime(ABC):
         content = self._codec.encode_event(Envelope(*written, message_id, address, topic))
         self._check_size("event", content)
         return Event(content, topic[0], topic[1], address)
+
+    def _send(self, event: Event, done: Done, message_id: str | None = None) -> None:
+        """Send an event, in a span of its own where there is a tracer.
+
+        Without ``message_id`` the event was encoded elsewhere: what stands in it is read there, and
+        a trace context that it holds is kept.
+        """
+        tracer = self._tracer
+        if tracer is not None:
+            event, done = self._traced(tracer, event, done, message_id)
+        self._send_publish(event, done)
+
+    def _traced(
+        self, tracer: Tracer, event: Event, done: Done, message_id: str | None
+    ) -> tuple[Event, Done]:
+        content, created = event.content, None
+        if message_id is None:
+            try:
+                envelope = self._codec.decode_event(content)
+            except InvalidMessage:
+                return event, done  # for who gets it to refuse
+            message_id, created = envelope.message_id, envelope.trace
+        span = tracer.publish(event, message_id, created)
+        if created is None and span.context is not None:
+            content = self._codec.with_trace(content, span.context)
+
+        def ended(error: CallboardError | None) -> None:
+            span.end(error)
+            done(error)
+
+        traced = Event(content, event.topic_type, event.topic_source, event.sender, span.context)
+        return traced, ended
+
+    async def _reply_to(
+        self, call: Call, token: CancellationToken, recipient: AgentId, expected: type[Any] | None
+    ) -> Any:
+        reply = await self._calls.reply_to(call, token)
+        if reply.error is not None:
+            raise _error_of(reply.error)
+        return self._decode(reply.payload, recipient, expected)
 
     def _encode(self, message: Any, message_id: str) -> bytes:
         if message is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from callboard.core.envelope import Envelope
+from callboard.core.event import TraceContext
 
 
 class Codec(Protocol):
@@ -19,6 +20,10 @@ class Codec(Protocol):
 
     def decode_event(self, content: bytes) -> Envelope:
         """What is in an encoded CloudEvent."""
+        ...
+
+    def with_trace(self, content: bytes, trace: TraceContext) -> bytes:
+        """An encoded CloudEvent that holds no trace context, with one."""
         ...
 
     def encode_payload(self, envelope: Envelope) -> bytes:

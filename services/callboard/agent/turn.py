@@ -46,17 +46,31 @@ class AgentFactory:
 class Incoming:
     """An event as it came, decoded once for all of this process's agents that it is for."""
 
-    __slots__ = ("_decode", "_decoded", "content")
+    __slots__ = ("_decode", "_decoded", "_envelope", "_read", "content")
 
-    def __init__(self, content: bytes, decode: Callable[[bytes], tuple[Envelope, Any]]) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        decode: Callable[[bytes], Envelope],
+        read: Callable[[Envelope], Any],
+    ) -> None:
         self.content = content
         self._decode = decode
+        self._read = read
+        self._envelope: Envelope | None = None
         self._decoded: tuple[Envelope, Any] | None = None
+
+    def envelope(self) -> Envelope:
+        """What was sent about the message. Raises `InvalidMessage`."""
+        if self._envelope is None:
+            self._envelope = self._decode(self.content)
+        return self._envelope
 
     def decoded(self) -> tuple[Envelope, Any]:
         """What was sent about the message, and the message. Raises `InvalidMessage`."""
         if self._decoded is None:
-            self._decoded = self._decode(self.content)
+            envelope = self.envelope()
+            self._decoded = envelope, self._read(envelope)
         return self._decoded
 
 

@@ -25,7 +25,13 @@ from callboard.agent.in_context import InContext
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
 from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
-from callboard.core.errors import Code, NotFound, RemoteAgentError, ResourceExhausted
+from callboard.core.errors import (
+    Code,
+    InvalidMessage,
+    NotFound,
+    RemoteAgentError,
+    ResourceExhausted,
+)
 from callboard.core.event import Address, Delivery, Event, Grant, TurnId
 from callboard.core.frames import (
     ACCEPTED,
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
     from callboard.agent.agent_runtime import AgentRuntime
     from callboard.agent.codec import Codec
     from callboard.agent.serialization import SerializationRegistry
+    from callboard.agent.tracing import Tracer
 
 log = Logger(__name__)
 
@@ -87,6 +94,10 @@ class TurnRunner:
 
     Lifecycle: make it, give it factories; `deliver`, `call`, `cancel`, `surrender` while inside
     `run`. Outside of `run` what arrives is kept and no turn begins. No turn outlives `run`.
+
+    Attributes:
+        max_payload_bytes: The largest reply that the host takes.
+        tracer: Makes the spans of turns; None makes none.
     """
 
     def __init__(
@@ -119,6 +130,7 @@ class TurnRunner:
         self._max_calls_waiting = max_calls_waiting
         self._partitions = 1
         self.max_payload_bytes = 1 << 62
+        self.tracer: Tracer | None = None
         self._factories: dict[str, AgentFactory] = {}
         self._activations: dict[tuple[str, str], Activation] = {}
         self._by_partition: dict[tuple[str, int], set[Activation]] = {}
@@ -183,7 +195,7 @@ class TurnRunner:
 
     def deliver(self, event: Event, targets: list[Delivery]) -> None:
         """Take in an event for some agents of this process."""
-        incoming = Incoming(event.content, self._decode)
+        incoming = Incoming(event.content, self._codec.decode_event, self._read)
         for delivery in targets:
             activation = self._activations.get(delivery.agent)
             if activation is None:
@@ -414,24 +426,22 @@ class TurnRunner:
             await self._run_call(self._begin_call(activation, item), item)
         else:
             delivery, incoming = item
-            await self._run_event(self._begin(activation, delivery.turn, delivery), incoming)
+            turn = self._begin(activation, delivery.turn, delivery)
+            await self._run_event(turn, delivery, incoming)
 
     def _begin_call(self, activation: Activation, call: Call) -> Turn:
         self._waiting_calls.pop(call.id, None)
         return self._begin(activation, call.id, None)
 
-    async def _run_event(self, turn: Turn, incoming: Incoming) -> None:
+    async def _run_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
         try:
             turn.enter()
-            envelope, message = incoming.decoded()
-            context = MessageContext(
-                sender=AgentId(*envelope.sender) if envelope.sender else None,
-                topic_id=TopicId(*envelope.topic) if envelope.topic else None,
-                is_rpc=False,
-                cancellation_token=turn.token,
-                message_id=envelope.message_id,
-            )
-            await self._handle(turn, message, context)
+            if self.tracer is None:
+                await self._handle_event(turn, incoming)
+            else:
+                envelope = _readable(incoming.envelope)
+                with self.tracer.process_event(delivery, envelope, turn.activation.partition):
+                    await self._handle_event(turn, incoming)
         except NOT_OF_THE_TURN:
             raise
         except BaseException as error:
@@ -450,20 +460,12 @@ class TurnRunner:
     async def _run_call(self, turn: Turn, call: Call) -> None:
         try:
             turn.enter()
-            envelope = self._codec.decode_payload(call.payload)
-            message = self._read(envelope)
-            sender = AgentId(*call.sender) if call.sender else None
-            context = MessageContext(
-                sender=sender,
-                topic_id=None,
-                is_rpc=True,
-                cancellation_token=turn.token,
-                message_id=envelope.message_id,
-            )
-            result = await self._handle(turn, message, context)
-            if self._on_response is not None:
-                result = await self._on_response(result, turn.activation.agent_id, sender)
-            turn.reply = Reply(call.id, self._encode(result))
+            if self.tracer is None:
+                turn.reply = await self._handle_call(turn, call)
+            else:
+                envelope = _readable(lambda: self._codec.decode_payload(call.payload))
+                with self.tracer.process_call(call, envelope, turn.activation.partition):
+                    turn.reply = await self._handle_call(turn, call)
         except NOT_OF_THE_TURN:
             raise
         except BaseException as error:
@@ -471,6 +473,33 @@ class TurnRunner:
                 raise
             turn.reply = Reply(call.id, b"", failure_of(error))
         self._end(turn)
+
+    async def _handle_event(self, turn: Turn, incoming: Incoming) -> None:
+        envelope, message = incoming.decoded()
+        context = MessageContext(
+            sender=AgentId(*envelope.sender) if envelope.sender else None,
+            topic_id=TopicId(*envelope.topic) if envelope.topic else None,
+            is_rpc=False,
+            cancellation_token=turn.token,
+            message_id=envelope.message_id,
+        )
+        await self._handle(turn, message, context)
+
+    async def _handle_call(self, turn: Turn, call: Call) -> Reply:
+        envelope = self._codec.decode_payload(call.payload)
+        message = self._read(envelope)
+        sender = AgentId(*call.sender) if call.sender else None
+        context = MessageContext(
+            sender=sender,
+            topic_id=None,
+            is_rpc=True,
+            cancellation_token=turn.token,
+            message_id=envelope.message_id,
+        )
+        result = await self._handle(turn, message, context)
+        if self._on_response is not None:
+            result = await self._on_response(result, turn.activation.agent_id, sender)
+        return Reply(call.id, self._encode(result))
 
     async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
         activation = turn.activation
@@ -600,10 +629,6 @@ class TurnRunner:
             raise TypeError(msg)
         return agent
 
-    def _decode(self, content: bytes) -> tuple[Envelope, Any]:
-        envelope = self._codec.decode_event(content)
-        return envelope, self._read(envelope)
-
     def _read(self, envelope: Envelope) -> Any:
         if not envelope.type_name and envelope.data in NO_VALUE:
             return None
@@ -618,3 +643,11 @@ class TurnRunner:
         if len(payload) > self.max_payload_bytes:
             raise ResourceExhausted(too_large("reply", len(payload), self.max_payload_bytes))
         return payload
+
+
+def _readable(envelope: Callable[[], Envelope]) -> Envelope | None:
+    """What was sent about a message; None for one that the turn will find it cannot read."""
+    try:
+        return envelope()
+    except InvalidMessage:
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from callboard.core.event import Address
+from callboard.core.event import Address, TraceContext
 
 JSON_DATA_CONTENT_TYPE = "application/json"
 PROTOBUF_DATA_CONTENT_TYPE = "application/x-protobuf"
@@ -20,6 +20,8 @@ class Envelope(NamedTuple):
         message_id: Chosen by the sender; unique only by sender.
         sender: Who sent it; None when that was no agent.
         topic: The (type, source) of an event's topic; None in a call or reply.
+        trace: The trace context in which an event was created; None when it holds none, and in a
+            call or reply.
     """
 
     type_name: str
@@ -28,3 +30,4 @@ class Envelope(NamedTuple):
     message_id: str
     sender: Address | None = None
     topic: tuple[str, str] | None = None
+    trace: TraceContext | None = None

@@ -35,7 +35,8 @@ class Event:
         topic_type: The CloudEvent's ``type``.
         topic_source: The CloudEvent's ``source``, the key of the agents that get it.
         sender: The publishing agent, which does not get its own event; None when it was no agent.
-        hop: The trace context of the last hop; None when not traced.
+        hop: The trace context of the last hop, in which the next one goes on; None when not traced.
+            Replaced by each hop, while that in ``content`` stays the publisher's.
     """
 
     content: bytes

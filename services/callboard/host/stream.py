@@ -65,6 +65,7 @@ class WorkerStream:
             if self._welcome is not None and self.session is not None:
                 yield self._welcome.SerializeToString()
                 while (frame := await self._next_frame(self.session.outbox)) is not None:
+                    self._switchboard.tell(self.session, frame)
                     yield encode_host_frame(frame)
             if self._failure is not None:
                 raise self._failure

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 from callboard.core.broker import Broker
 from callboard.core.errors import AlreadyRegistered, Unavailable
-from callboard.core.frames import WorkerFrame
+from callboard.core.frames import HostFrame, WorkerFrame
 from callboard.core.session import Session
 from callboard.log import Logger
+from callboard.telemetry.active import route_spans
+from callboard.wire.codec import CloudEventCodec
 from callboard.wire.frames import PROTOCOL_VERSION
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
     from callboard.engine.contract import Engine
     from callboard.host.stream import WorkerStream
+    from callboard.telemetry.route_spans import RouteSpans
 
 log = Logger(__name__)
 
@@ -42,6 +45,11 @@ class Switchboard:
         self._silent: set[WorkerStream] = set()
         self._session_numbers = count(1)
         self._is_closed = False
+        self._spans = route_spans(
+            engine=engine.name,
+            partitions=broker.limits.partitions,
+            trace_of=CloudEventCodec().trace_of,
+        )
         self.operators_port = 0
 
     # Streams.
@@ -99,13 +107,22 @@ class Switchboard:
         """A session is over. Idempotent."""
         if self._streams.pop(session, None) is not None:
             self.broker.leave(session, self._loop.time())
+            if self._spans is not None:
+                self._spans.leave(session.id)
             log.info("session ended", session=session.id, client_id=session.client_id)
             self._act()
 
     def take(self, session: Session, frame: WorkerFrame) -> None:
         """A worker has said something. Raises `ProtocolViolation`: see `Broker.take`."""
+        if self._spans is not None and session.is_live:
+            self._trace(self._spans, session, frame)
         self.broker.take(session, frame, self._loop.time())
         self._act()
+
+    def tell(self, session: Session, frame: HostFrame) -> None:
+        """A worker is being told something."""
+        if self._spans is not None and frame.replies:
+            self._spans.answer(session.id, frame.replies)
 
     def close(self) -> None:
         """End every stream with UNAVAILABLE, and admit no more. Idempotent."""
@@ -128,9 +145,20 @@ class Switchboard:
             await self._commit_is_due.wait()
             self._commit_is_due.clear()
             while (commit := broker.take_commit()) is not None:
+                spans = () if self._spans is None else self._spans.begin(commit)
                 positions = await self._engine.commit(commit)
                 broker.committed(commit, positions, self._loop.time())
                 self._act()
+                if self._spans is not None:
+                    self._spans.end(spans)
+
+    def _trace(self, spans: RouteSpans, session: Session, frame: WorkerFrame) -> None:
+        new = [each for each in frame.publishes if each.number > session.last_publish]
+        spans.arrive(new)
+        for call in frame.calls:
+            spans.call(session.id, call)
+        for call_id in frame.cancels:
+            spans.cancel(session.id, call_id)
 
     def _act(self) -> None:
         for session in self.broker.take_awake():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
 from callboard.agent.intervention import InterventionHandler
@@ -32,7 +32,11 @@ from callboard.core.frames import (
 )
 from callboard.core.session import Session
 from callboard.engine.memory import MemoryEngine
+from callboard.telemetry.active import agent_spans, route_spans
 from callboard.wire.codec import CloudEventCodec
+
+if TYPE_CHECKING:
+    from callboard.telemetry.route_spans import RouteSpans
 
 
 class LocalRuntime(BaseRuntime):
@@ -57,16 +61,18 @@ class LocalRuntime(BaseRuntime):
             call_timeout_s: How long a call may take that names no time.
             limits: The bounds of the broker; None for a host's defaults.
         """
+        codec = CloudEventCodec()
         super().__init__(
-            CloudEventCodec(),
-            intervention_handlers=intervention_handlers,
-            call_timeout_s=call_timeout_s,
+            codec, intervention_handlers=intervention_handlers, call_timeout_s=call_timeout_s
         )
         self._broker = Broker(1, limits or BrokerLimits())
         self._engine = MemoryEngine()
         self._session = Session("local", "local")
         self._broker.join(self._session)
         self._bind(self._broker.limits.max_event_bytes, self._broker.limits.partitions)
+        self._trace_of = codec.trace_of
+        self._spans: RouteSpans | None = None
+        self._look_for_tracer()  # events are taken before `start` as well
         self._publishes = UnconfirmedPublishes()
         self._last_settlement = 0
         self._running: asyncio.Task[None] | None = None
@@ -81,6 +87,8 @@ class LocalRuntime(BaseRuntime):
         if self._running is not None:
             msg = "the runtime has been started already"
             raise NotAllowedNow(msg)
+        if self._spans is None:
+            self._look_for_tracer()
         self._running = asyncio.get_running_loop().create_task(
             self._runner.run(), name="callboard.local", context=Context()
         )
@@ -162,14 +170,21 @@ class LocalRuntime(BaseRuntime):
         return declared
 
     def _send_publish(self, event: Event, done: Done) -> None:
-        self._broker.publish(self._session, [Publish(self._publishes.add(done), event)])
+        publishes = [Publish(self._publishes.add(done), event)]
+        if self._spans is not None:
+            self._spans.arrive(publishes)
+        self._broker.publish(self._session, publishes)
         self._schedule_pump()
 
     def _send_call(self, call: Call) -> None:
+        if self._spans is not None:
+            self._spans.call(self._session.id, call)
         self._broker.call(self._session, call, self._now())
         self._schedule_pump()
 
     def _send_cancel(self, call_id: int) -> None:
+        if self._spans is not None:
+            self._spans.cancel(self._session.id, call_id)
         self._broker.cancel(self._session, call_id)
         self._schedule_pump()
 
@@ -211,7 +226,10 @@ class LocalRuntime(BaseRuntime):
         while True:
             commit = broker.take_commit()
             if commit is not None:
+                spans = () if self._spans is None else self._spans.begin(commit)
                 broker.committed(commit, self._engine.commit_now(commit), now)
+                if self._spans is not None:
+                    self._spans.end(spans)
             frame = outbox.take()
             if commit is None and frame is None:
                 break
@@ -227,10 +245,20 @@ class LocalRuntime(BaseRuntime):
             self._runner.deliver(event, targets)
         for call in frame.calls:
             self._runner.call(call)
+        if self._spans is not None:
+            self._spans.answer(self._session.id, frame.replies)
         for reply in frame.replies:
             self._calls.take(reply)
         for call_id in frame.cancels:
             self._runner.cancel(call_id)
+
+    def _look_for_tracer(self) -> None:
+        self._trace_by(agent_spans())
+        self._spans = route_spans(
+            engine=self._engine.name,
+            partitions=self._broker.limits.partitions,
+            trace_of=self._trace_of,
+        )
 
     def _set_timer(self) -> None:
         due = self._broker.next_deadline()

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from callboard.core.envelope import PROTOBUF_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import InvalidMessage
+from callboard.core.event import TraceContext
 from callboard.wire.v1.agent_host_pb2 import Payload
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 
@@ -19,6 +20,10 @@ SENDER_TYPE = "agagentsendertype"
 SENDER_KEY = "agagentsenderkey"
 MESSAGE_KIND = "agmsgkind"
 """The names of CloudEvents attributes that AutoGen's workers write and read."""
+
+TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
+"""CloudEvents' distributed tracing extension: the trace context in which the event was created."""
 
 
 class CloudEventCodec:
@@ -46,6 +51,8 @@ class CloudEventCodec:
         attributes[MESSAGE_KIND].ce_string = "publish"
         if envelope.sender is not None:
             attributes[SENDER_TYPE].ce_string, attributes[SENDER_KEY].ce_string = envelope.sender
+        if envelope.trace is not None:
+            _put_trace(event, envelope.trace)
         if envelope.content_type == PROTOBUF_DATA_CONTENT_TYPE:
             event.proto_data.type_url = _TYPE_URL + envelope.type_name
             event.proto_data.value = envelope.data
@@ -81,7 +88,27 @@ class CloudEventCodec:
                 data = event.text_data.encode()
             case _:
                 data = b""
-        return Envelope(type_name, content_type, data, event.id, sender, (event.type, event.source))
+        topic = (event.type, event.source)
+        return Envelope(type_name, content_type, data, event.id, sender, topic, _trace_of(event))
+
+    def with_trace(self, content: bytes, trace: TraceContext) -> bytes:
+        """The encoded event ``content``, which holds no trace context, with one.
+
+        Nothing of it is written anew: encoded messages that follow each other are one message
+        (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+        """
+        more = CloudEvent()
+        _put_trace(more, trace)
+        return content + more.SerializeToString()
+
+    def trace_of(self, content: bytes) -> TraceContext | None:
+        """The trace context in an encoded event; None when it holds none or is no event."""
+        if TRACEPARENT.encode() not in content:  # saves nearly all others from being decoded
+            return None
+        try:
+            return _trace_of(CloudEvent.FromString(content))
+        except DecodeError:
+            return None
 
     def encode_payload(self, envelope: Envelope) -> bytes:
         """An encoded ``Payload``; a protobuf message travels as a serialized Any.
@@ -112,6 +139,20 @@ class CloudEventCodec:
             msg = f"not a payload: {error}"
             raise InvalidMessage(msg) from error
         return Envelope(message.data_type, message.data_content_type, data, message.message_id)
+
+
+def _put_trace(event: CloudEvent, trace: TraceContext) -> None:
+    event.attributes[TRACEPARENT].ce_string = trace.traceparent
+    if trace.tracestate:
+        event.attributes[TRACESTATE].ce_string = trace.tracestate
+
+
+def _trace_of(event: CloudEvent) -> TraceContext | None:
+    attributes = event.attributes
+    if TRACEPARENT not in attributes:
+        return None
+    tracestate = attributes[TRACESTATE].ce_string if TRACESTATE in attributes else ""
+    return TraceContext(attributes[TRACEPARENT].ce_string, tracestate)
 
 
 def _unwritable(envelope: Envelope, error: UnicodeEncodeError) -> InvalidMessage:

@@ -33,6 +33,7 @@ from callboard.core.frames import (
     Settlement,
 )
 from callboard.log import Logger
+from callboard.telemetry.active import agent_spans
 from callboard.wire.codec import CloudEventCodec
 from callboard.worker.connection import Connection, Identity, Welcome
 
@@ -116,6 +117,7 @@ class WorkerRuntime(BaseRuntime):
             msg = "the runtime has been started already; a runtime runs once"
             raise NotAllowedNow(msg)
         self._identity = _identity(self._given_client_id)  # the process may be a fork by now
+        self._trace_by(agent_spans(client_id=self.client_id, address=self._address))
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A context of its own: turns must not inherit that of whoever starts the runtime.
         self._main = asyncio.get_running_loop().create_task(
