@@ -115,6 +115,7 @@ def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
     ("missing", "extra", "arguments"),
     [
         ("grpc_health", "host", ["host", "--address", "127.0.0.1:0"]),
+        ("grpc_health", "worker", ["worker", "shop:setup", "--health-address", "127.0.0.1:0"]),
         ("watchfiles", "cli", ["dev", "shop:setup"]),
         ("cloudevents", "cli", ["publish", "--file", "-"]),
     ],

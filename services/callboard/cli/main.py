@@ -159,6 +159,14 @@ def worker(
             "(CALLBOARD_CLIENT_ID)",
         ),
     ] = None,
+    health_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to answer gRPC health probes, of the service `readiness` for one; port 0 "
+            "takes a free one. (CALLBOARD_HEALTH_ADDRESS; default: nowhere)",
+        ),
+    ] = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     debug: Debug = False,
@@ -174,6 +182,7 @@ def worker(
         connect_timeout_s=connect_timeout,
         drain_timeout_s=drain_timeout,
         client_id=client_id,
+        health_address=health_address,
     )
 
 
@@ -355,10 +364,16 @@ def _tell(error: Exception) -> int:
     return WRONG_USE if isinstance(error, InvalidIdentifier) else FAILED
 
 
-EXTRAS = {"grpc_health": "host", "cloudevents": "cli", "watchfiles": "cli"}
+EXTRAS = {
+    "host": {"grpc_health": "host"},
+    "worker": {"grpc_health": "worker"},
+    "dev": {"grpc_health": "host", "watchfiles": "cli"},
+    "publish_file": {"cloudevents": "cli"},
+}
 """What a command may miss, and the extra of the distribution that brings it."""
 
 _debug = False
+_running = ""
 
 
 def _begin(log_level: str | None, log_format: str | None, *, debug: bool) -> None:
@@ -369,6 +384,8 @@ def _begin(log_level: str | None, log_format: str | None, *, debug: bool) -> Non
 
 
 def _module(name: str) -> Any:
+    global _running  # noqa: PLW0603 (the last one is the command that runs)
+    _running = name
     return import_module(f"callboard.cli.{name}")
 
 
@@ -376,7 +393,7 @@ def _extra_missed(error: Exception) -> str | None:
     """The extra that brings the module for want of which a command failed."""
     if not isinstance(error, ModuleNotFoundError):
         return None
-    return EXTRAS.get((error.name or "").partition(".")[0])
+    return EXTRAS.get(_running, {}).get((error.name or "").partition(".")[0])
 
 
 def _given(value: str | None, name: str) -> str:

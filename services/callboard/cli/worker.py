@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 import typer
@@ -16,6 +18,21 @@ from callboard.worker.loader import Target
 from callboard.worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
+
+
+class Health(Protocol):
+    """Who is told whether the worker serves its agents."""
+
+    async def set_ready(self, *, is_ready: bool) -> None:
+        """Say whether it does."""
+        ...
+
+
+class NobodyAsks:
+    """The `Health` of a worker that has no address for probes."""
+
+    async def set_ready(self, *, is_ready: bool) -> None:
+        """Nobody hears it."""
 
 
 def run(names: Sequence[str], **given: object) -> None:
@@ -30,15 +47,31 @@ async def _serve(settings: WorkerSettings, targets: Sequence[Target]) -> None:
     runtime = settings.runtime()
     is_connected = False
     with StopSignals() as signals:
-        log.debug("connecting", host=settings.host)
-        try:
-            async with signals.cut_short():
-                await runtime.start()
-                is_connected = True
-                for target in targets:
-                    await target.register(runtime)
-                typer.echo("ready")
-                await runtime.wait()
-        finally:
-            if is_connected:
-                await runtime.stop()
+        async with _health(settings.health_address) as health:
+            log.debug("connecting", host=settings.host)
+            try:
+                async with signals.cut_short():
+                    await runtime.start()
+                    is_connected = True
+                    for target in targets:
+                        await target.register(runtime)
+                    await health.set_ready(is_ready=True)
+                    typer.echo("ready")
+                    await runtime.wait_disconnected()
+                    await health.set_ready(is_ready=False)  # a turn may take longer to end
+                    await runtime.wait()
+            finally:
+                await health.set_ready(is_ready=False)
+                if is_connected:
+                    await runtime.stop()
+
+
+@asynccontextmanager
+async def _health(address: str | None) -> AsyncIterator[Health]:
+    if address is None:
+        yield NobodyAsks()
+        return
+    from callboard.worker.health import serve_health  # noqa: PLC0415 (needs the extra `worker`)
+
+    async with serve_health(address) as health:
+        yield health

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import Any, Self
 from uuid import uuid4
@@ -16,13 +15,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from callboard.core.broker import Broker, BrokerLimits
-from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, cause_of
+from callboard.core.errors import CallboardError, NotAllowedNow, cause_of
 from callboard.engine.contract import Engine
 from callboard.engine.memory import MemoryEngine
 from callboard.host.operations import Operations
 from callboard.host.stream import WorkerStream
 from callboard.host.switchboard import Switchboard
 from callboard.log import Logger
+from callboard.wire.endpoint import bind
 from callboard.wire.status import CONNECT, server_options, status_of
 
 log = Logger(__name__)
@@ -207,7 +207,7 @@ class Host:
         server.add_generic_rpc_handlers((handler,))
         health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        self._port = _bind(server, f"{self._machine}:{self._port}")
+        self._port = bind(server, f"{self._machine}:{self._port}")
         await server.start()
         for name in ("", service):
             await health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -217,21 +217,11 @@ class Host:
         server = grpc.aio.server(options=server_options(self._limits.max_event_bytes))
         self._servers.append(server)
         Operations(self, switchboard.broker).add_to(server)
-        port = _bind(server, self._operators_address)
+        port = bind(server, self._operators_address)
         self.operators_address = f"{self._operators_address.rpartition(':')[0]}:{port}"
         switchboard.operators_port = port
         await server.start()
         return server
-
-
-def _bind(server: grpc.aio.Server, address: str) -> int:
-    """Bind ``address``; the port. gRPC says no more than that it failed."""
-    with suppress(RuntimeError):
-        port = server.add_insecure_port(address)
-        if port:
-            return port
-    msg = f"cannot listen on {address}: the address is in use, or not one of this machine"
-    raise Unavailable(msg)
 
 
 class _Start:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from callboard.core.errors import InvalidIdentifier
+import grpc.aio
+
+from callboard.core.errors import InvalidIdentifier, Unavailable
 
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):(?P<port>[0-9]{1,5})\Z")
 _MAX_PORT = 65535
@@ -28,3 +31,17 @@ def check_endpoint(value: str, *, may_be_free: bool = False) -> str:
         msg = f"invalid address {value!r}: it is written host:port, port {lowest} to {_MAX_PORT}"
         raise InvalidIdentifier(msg)
     return value
+
+
+def bind(server: grpc.aio.Server, address: str) -> int:
+    """Have ``server`` listen on ``address``; the port.
+
+    Raises:
+        Unavailable: It cannot; gRPC says no more than that.
+    """
+    with suppress(RuntimeError):
+        port = server.add_insecure_port(address)
+        if port:
+            return port
+    msg = f"cannot listen on {address}: the address is in use, or not one of this machine"
+    raise Unavailable(msg)

@@ -96,6 +96,7 @@ class WorkerRuntime(BaseRuntime):
         self._failure: CallboardError | None = None
         self._stop_asked = asyncio.Event()
         self._drained = asyncio.Event()
+        self._disconnected = asyncio.Event()
         self._all_confirmed = asyncio.Event()
         self._all_confirmed.set()
         self._publishes = UnconfirmedPublishes()
@@ -176,6 +177,10 @@ class WorkerRuntime(BaseRuntime):
         """Return when the runtime has stopped; raises `Unavailable` when it lost its host."""
         if self._main is not None:
             await asyncio.shield(self._main)
+
+    async def wait_disconnected(self) -> None:
+        """Return when the session has ended, however long the turns take that still run."""
+        await self._disconnected.wait()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -265,6 +270,7 @@ class WorkerRuntime(BaseRuntime):
         """Give everybody who waits for the host an ending. The first reason counts."""
         error = self._failure = self._failure or error
         self._connection = None
+        self._disconnected.set()
         self._publishes.fail(error)
         registrations, self._registrations = self._registrations, {}
         for future in registrations.values():

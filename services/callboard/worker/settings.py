@@ -23,6 +23,9 @@ def _checked_client_id(value: str) -> str:
 
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ListenAddress = Annotated[
+    str, AfterValidator(lambda value: check_endpoint(value, may_be_free=True))
+]
 HostAddress = Annotated[
     str, AfterValidator(lambda value: check_endpoint(value.removeprefix("http://").rstrip("/")))
 ]
@@ -53,10 +56,13 @@ class WorkerSettings(ClientSettings):
         drain_timeout_s: Seconds that turns may go on once the worker is asked to leave.
         client_id: Names the worker over restarts, so that its agents come back to it; None makes
             a new name for each process.
+        health_address: Where to answer probes, as ``host:port``; port 0 takes a free one, None
+            answers none. See `callboard.worker.health`.
     """
 
     drain_timeout_s: Seconds = DEFAULT_DRAIN_TIMEOUT_S
     client_id: Annotated[str, AfterValidator(_checked_client_id)] | None = None
+    health_address: ListenAddress | None = None
 
     def runtime(self) -> WorkerRuntime:
         """A runtime that is not started yet."""
