@@ -59,7 +59,7 @@ images: ## build the images of the host and the worker; BASE=image to build on, 
 	$(IMAGE) --tag $(WORKER_IMAGE) --file Dockerfile.worker .
 
 images-test: setup ## run the built images with Docker, and test what they do
-	HOST_IMAGE=$(HOST_IMAGE) WORKER_IMAGE=$(WORKER_IMAGE) .venv/bin/pytest tests/images $(ARGS)
+	HOST_IMAGE=$(HOST_IMAGE) WORKER_IMAGE=$(WORKER_IMAGE) IMAGE_BUILDER='$(IMAGE)' .venv/bin/pytest tests/images $(ARGS)
 
 lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements/dev.txt
