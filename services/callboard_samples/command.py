@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 
 from callboard import AgentRuntime
 from callboard.core.errors import CallboardError
+from callboard.telemetry.export import exporting
 
 
 class SampleFailed(Exception):
@@ -16,9 +17,12 @@ class SampleFailed(Exception):
 
 
 def run(main: Coroutine[None, None, None]) -> int:
-    """Run a sample; its exit code. What goes wrong is one line on the standard error."""
+    """Run a sample; its exit code. What goes wrong is one line on the standard error.
+
+    Its traces are exported where OpenTelemetry's variables ask for it, as for `callboard`.
+    """
     try:
-        asyncio.run(main)
+        asyncio.run(_traced(main))
     except (SampleFailed, CallboardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -27,6 +31,14 @@ def run(main: Coroutine[None, None, None]) -> int:
     except asyncio.CancelledError:  # the demo's way to be stopped
         return 128 + signal.SIGTERM
     return 0
+
+
+async def _traced(main: Coroutine[None, None, None]) -> None:
+    try:
+        async with exporting("callboard-samples"):
+            await main
+    finally:
+        main.close()  # it was not begun when traces were asked for that cannot be had
 
 
 def place_of(runtime: AgentRuntime) -> str:

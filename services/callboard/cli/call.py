@@ -17,6 +17,7 @@ from callboard.cli.settings import read_settings
 from callboard.cli.usage import UsageError
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE
 from callboard.core.identity import AgentId
+from callboard.telemetry.export import exporting
 from callboard.worker.settings import ClientSettings
 
 
@@ -36,7 +37,7 @@ async def _call(
     settings: ClientSettings, agent_id: AgentId, message: UnknownPayload, timeout_s: float | None
 ) -> Any:
     # Ctrl-C cancels this task and so the call; the host is told before the runtime leaves.
-    async with settings.runtime() as runtime:
+    async with exporting("callboard-cli"), settings.runtime() as runtime:
         return await runtime.send_message(
             message, agent_id, timeout_s=timeout_s, reply_type=UnknownPayload
         )

@@ -10,6 +10,7 @@ from callboard.cli.settings import read_settings
 from callboard.cli.signals import StopSignals
 from callboard.host.host import Host
 from callboard.host.settings import HostSettings
+from callboard.telemetry.export import exporting
 
 
 def run(*, address: str | None, operators_address: str | None, engine: str | None) -> None:
@@ -25,6 +26,6 @@ async def _serve(settings: HostSettings) -> None:
         settings.address, operators_address=settings.operators_address, limits=settings.limits
     )
     with StopSignals() as signals:
-        async with host, signals.cut_short():
+        async with exporting("callboard-host"), host, signals.cut_short():
             typer.echo(f"listening on {host.address}")
             await host.wait()

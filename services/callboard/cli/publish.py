@@ -10,6 +10,7 @@ from callboard.agent.serialization import UnknownPayload
 from callboard.cli.message import read_message
 from callboard.cli.settings import read_settings
 from callboard.core.identity import TopicId
+from callboard.telemetry.export import exporting
 from callboard.worker.settings import ClientSettings
 
 
@@ -23,5 +24,5 @@ def run(*, topic: str, source: str, type_name: str, data: str, **given: object) 
 
 
 async def _publish(settings: ClientSettings, topic_id: TopicId, message: UnknownPayload) -> None:
-    async with settings.runtime() as runtime:
+    async with exporting("callboard-cli"), settings.runtime() as runtime:
         await runtime.publish_message(message, topic_id)

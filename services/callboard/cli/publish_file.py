@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from callboard.cli.event_line import read_event
 from callboard.cli.settings import read_settings
 from callboard.core.errors import CallboardError, InvalidMessage
+from callboard.telemetry.export import exporting
 from callboard.worker.runtime import WorkerRuntime
 from callboard.worker.settings import ClientSettings
 
@@ -126,7 +127,7 @@ def run(name: str, *, type_name: str, **given: object) -> None:
 
 
 async def _publish(settings: ClientSettings, file: EventFile, type_name: str) -> int:
-    async with settings.runtime() as runtime:
+    async with exporting("callboard-cli"), settings.runtime() as runtime:
         pipeline = Pipeline(runtime)
         with _progress(file) as show:
             async for batch in file.batches():

@@ -14,6 +14,7 @@ import typer
 
 from callboard.cli.settings import read_settings
 from callboard.cli.signals import StopSignals
+from callboard.telemetry.export import exporting
 from callboard.worker.loader import Target
 from callboard.worker.settings import WorkerSettings
 
@@ -47,7 +48,7 @@ async def _serve(settings: WorkerSettings, targets: Sequence[Target]) -> None:
     runtime = settings.runtime()
     is_connected = False
     with StopSignals() as signals:
-        async with _health(settings.health_address) as health:
+        async with exporting("callboard-worker"), _health(settings.health_address) as health:
             log.debug("connecting", host=settings.host)
             try:
                 async with signals.cut_short():
