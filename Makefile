@@ -61,6 +61,13 @@ images: ## build the images of the host and the worker; BASE=image to build on, 
 images-test: setup ## run the built images with Docker, and test what they do
 	HOST_IMAGE=$(HOST_IMAGE) WORKER_IMAGE=$(WORKER_IMAGE) IMAGE_BUILDER='$(IMAGE)' .venv/bin/pytest tests/images $(ARGS)
 
+chart: setup ## render the Helm chart in many ways, and test the renders
+	.ci/tools/helm.sh version --short && .ci/tools/helm-docs.sh --help >/dev/null
+	.venv/bin/pytest tests/chart $(ARGS)
+
+chart-docs: ## write the chart's README from its values
+	.ci/tools/helm-docs.sh --chart-search-root charts/callboard --sort-values-order file --log-level warning
+
 lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) --extra test pyproject.toml --constraints requirements/dev.txt --output-file requirements/test.txt
@@ -104,5 +111,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test lock clean
+.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test chart chart-docs lock clean
 .PRECIOUS: .venv-%/.locked

@@ -2,7 +2,7 @@
 # Prints where the command of a Go package is: .ci/tools/go-install.sh PACKAGE VERSION
 #
 # It is built once, into ${XDG_CACHE_HOME:-$HOME/.cache}/callboard/bin, where checkouts share it. Go checks what it downloads
-# against its checksum database.
+# against its checksum database. With BUILD=no in the environment it takes only what is there already.
 set -eu
 
 package=$1 version=$2
@@ -10,7 +10,10 @@ name=${package##*/}
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/callboard/bin
 command=$bin/$name-$version
 
-if [ ! -x "$command" ]; then
+if [ ! -x "$command" ] && [ "${BUILD:-}" = no ]; then
+    echo "go-install.sh: $name $version is not built yet" >&2
+    exit 1
+elif [ ! -x "$command" ]; then
     mkdir -p "$bin"
     new=$(mktemp -d "$bin/new.XXXXXX")
     trap 'rm -rf "$new"' EXIT
