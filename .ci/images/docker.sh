@@ -18,16 +18,16 @@ answers() {
     docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 }
 
-is_alive() { # name: whether the process in its pid file runs, and is what the file says
-    local pid
-    pid=$(cat "$state/$1.pid" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ]
+is_alive() { # name: whether the process in its pid file runs, and is still what the file says
+    local program
+    program=$(readlink "/proc/$(cat "$state/$1.pid" 2>/dev/null || echo none)/exe") && [ "${program##*/}" = "$1" ]
 }
 
 await() { # name command...: until the command succeeds; fails when the process called name ends first
     local name=$1 end=$((SECONDS + patience_s))
     shift
     until "$@"; do
-        is_alive "$name" && [ $SECONDS -lt $end ] || fail "$name does not answer: $(tail -n 1 "$state/$name.log") (all of it: $state/$name.log)"
+        kill -0 "$(cat "$state/$name.pid")" 2>/dev/null && [ $SECONDS -lt $end ] || fail "$name does not answer: $(tail -n 1 "$state/$name.log") (all of it: $state/$name.log)"
         sleep 0.2
     done
 }
@@ -72,17 +72,23 @@ TOML
     fi
     await containerd test -S "$state/containerd.sock"
     if ! is_alive dockerd; then
-        run dockerd --containerd "$state/containerd.sock"
+        # A pid file of its own: what a killed dockerd left there may be removed.
+        rm -f "$state/docker.pid"
+        run dockerd --containerd "$state/containerd.sock" --pidfile "$state/docker.pid"
     fi
     await dockerd answers
 }
 
 stop() {
-    local name
+    local name end
     # dockerd first: it ends its containers by containerd.
     for name in dockerd containerd; do
         ! is_alive "$name" || kill "$(cat "$state/$name.pid")"
-        while is_alive "$name"; do sleep 0.2; done
+        end=$((SECONDS + patience_s))
+        while is_alive "$name"; do
+            [ $SECONDS -lt $end ] || fail "$name does not end"
+            sleep 0.2
+        done
         rm -f "$state/$name.pid"
     done
 }
