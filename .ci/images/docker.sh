@@ -45,7 +45,7 @@ install() {
     for extra in docker-cli docker-buildx; do
         [ -z "$(apt-cache madison "$extra")" ] || packages+=("$extra")
     done
-    # A machine with systemd would start dockerd on its own, with whatever containerd is there.
+    # Where systemd is at work, this also starts it.
     apt-get install --yes --quiet=2 --no-install-recommends "${packages[@]}"
 }
 
@@ -68,6 +68,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = "$state/containerd.sock"
 TOML
+        rm -f "$state/containerd.sock"
         run containerd --config "$state/containerd.toml"
     fi
     await containerd test -S "$state/containerd.sock"
