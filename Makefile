@@ -10,6 +10,8 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 HOST_IMAGE ?= callboard-host:$(VERSION)
 WORKER_IMAGE ?= callboard-worker:$(VERSION)
+# Where .ci/cluster keeps its own.
+CLUSTER ?= /var/lib/callboard-cluster
 IMAGE := deploy/docker-build.sh --build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) $(DOCKER_ARGS)
 # Directories too: what is deleted must leave the wheel.
 SOURCES := $(shell find services -name __pycache__ -prune -o -print)
@@ -61,6 +63,17 @@ images: ## build the images of the host and the worker; BASE=image to build on, 
 images-test: setup ## run the built images with Docker, and test what they do
 	HOST_IMAGE=$(HOST_IMAGE) WORKER_IMAGE=$(WORKER_IMAGE) IMAGE_BUILDER='$(IMAGE)' .venv/bin/pytest tests/images $(ARGS)
 
+cluster: ## start a Kubernetes of one node, for tests, on a machine that can pull no images; wants root
+	.ci/images/docker.sh
+	bin=$$(.ci/cluster/build.sh) && python3 .ci/cluster/cluster.py up --bin $$bin
+	python3 .ci/cluster/cluster.py import $(HOST_IMAGE) $(WORKER_IMAGE)
+
+cluster-down: ## stop it; nothing of it is left
+	python3 .ci/cluster/cluster.py down
+
+e2e: setup ## test the chart and the images on a cluster: that of `make cluster`, or else KUBECONFIG's
+	PATH="$(CLUSTER)/bin:$$PATH" KUBECONFIG="$${KUBECONFIG:-$(wildcard $(CLUSTER)/kubeconfig)}" .venv/bin/pytest tests/e2e $(ARGS)
+
 chart: setup ## render the Helm chart in many ways, and test the renders
 	.ci/tools/helm.sh version --short && .ci/tools/helm-docs.sh --help >/dev/null
 	.venv/bin/pytest tests/chart $(ARGS)
@@ -111,5 +124,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test chart chart-docs lock clean
+.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test cluster cluster-down e2e chart chart-docs lock clean
 .PRECIOUS: .venv-%/.locked

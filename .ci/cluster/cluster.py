@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -22,8 +21,13 @@ import parts
 from parts import KUBECONFIG, LOGS, NODE, STATE
 
 HERE = Path(__file__).resolve().parent
-COREDNS_IMAGE = "callboard.test/coredns:1"
 PAUSE_IMAGE = "callboard.test/pause:1"
+IMAGES = {
+    "pause": PAUSE_IMAGE,
+    "coredns": "callboard.test/coredns:1",  # as coredns.yaml has it
+    "jaeger": "jaegertracing/jaeger:2.13.0",  # as the chart has it
+}
+"""What is made of each binary, beside the images that are imported."""
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 30.0
 DOCKER = os.environ.get("DOCKER", "docker")
@@ -61,11 +65,13 @@ def up(binaries: Path) -> None:
         machine.make_network()
         machine.make_cgroups()
         machine.start_node(HERE / "node.py")
+        (STATE / "bin").mkdir()
+        (STATE / "bin" / "kubectl").symlink_to(binaries / "kubectl")
     try:
         wait_for("containerd", parts.CONTAINERD_SOCKET.exists)
-        for binary, image in (("pause", PAUSE_IMAGE), ("coredns", COREDNS_IMAGE)):
+        for binary, image in IMAGES.items():
             build_image(binaries / binary, image)
-        import_images([PAUSE_IMAGE, COREDNS_IMAGE])
+        import_images(list(IMAGES.values()))
         wait_for("the API server", lambda: succeeds(*kubectl, "get", "--raw=/readyz"))
         machine.run(*kubectl, "apply", f"--filename={HERE / 'coredns.yaml'}")
         wait_for("the node", lambda: succeeds(*kubectl, "get", "node", NODE))
@@ -74,7 +80,7 @@ def up(binaries: Path) -> None:
         machine.run(*kubectl, "rollout", "status", timeout, "-n=kube-system", "deployment/coredns")
     except (subprocess.CalledProcessError, TimeoutError) as error:
         sys.exit(f"cluster.py: {error}; what the parts say is in {LOGS}")
-    print(f"export KUBECONFIG={KUBECONFIG} PATH={binaries}:$PATH")
+    print(f"export KUBECONFIG={KUBECONFIG} PATH={STATE / 'bin'}:$PATH")
 
 
 def import_images(images: list[str]) -> None:
@@ -88,9 +94,8 @@ def import_images(images: list[str]) -> None:
 
 def down() -> None:
     """Stop everything and put the machine back as it was. Does nothing where nothing is left."""
-    if (process := machine.node_process()) is not None:
-        os.kill(process, signal.SIGKILL)
-        wait_for("the node's end", lambda: machine.node_process() is None, STOP_TIMEOUT_S)
+    machine.stop_node()
+    wait_for("the node's end", lambda: machine.node_process() is None, STOP_TIMEOUT_S)
     machine.remove_network()
     machine.remove_cgroups()
     machine.restore_sysctls()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,17 @@ def node_process() -> int | None:
     return int(pid) if _started(int(pid)) == started else None
 
 
+def stop_node() -> None:
+    """Have the kernel kill all processes of the node. `node_process` is None once they are gone."""
+    if (process := node_process()) is None:
+        return
+    children = Path("/proc", str(process), "task", str(process), "children").read_text().split()
+    # The first process of the namespace takes the others with it, and ends after them.
+    for pid in [int(child) for child in children] or [process]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _started(pid: int) -> str | None:
     """When the process was started, in ticks since the machine was; None when it has ended."""
     try:
@@ -92,7 +104,9 @@ def make_network() -> None:
 
 
 def remove_network() -> None:
-    """Give back what `make_network` made. The link ends with the namespace."""
+    """Give back what `make_network` made."""
+    if Path("/sys/class/net", MACHINE_LINK).exists():
+        run("ip", "link", "delete", MACHINE_LINK)
     if NETWORK_NAMESPACE.exists():
         run("ip", "netns", "delete", NODE)
 
