@@ -70,7 +70,7 @@ async def test_what_is_not_answered_by_the_deadline_is_missing() -> None:
     """The run ends with a report and not with an error."""
     async with LocalRuntime() as runtime:
         await setup(runtime)
-        load = Load(events=5, rate=1000, keys=1, work_s=30)
+        load = Load(events=5, rate=1000, keys=1, work_s=1)
         report = await Run(runtime, load, deadline_s=0).count()
 
     assert (report.published, report.answered, report.missing) == (5, 0, 5)
@@ -107,7 +107,7 @@ def test_it_runs_as_a_program_without_a_host() -> None:
 def test_events_that_are_missing_are_told_and_exit_code_1() -> None:
     """The object on the last line of the standard output says the same as the error."""
     code, out, err = run_tally(
-        *("--events", "3", "--rate", "1000", "--keys", "1", "--work", "30"),
+        *("--events", "3", "--rate", "1000", "--keys", "1", "--work", "1"),
         *("--deadline", "0", "--json"),
     )
 
