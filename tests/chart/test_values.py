@@ -61,6 +61,8 @@ def container(**values: object) -> dict[str, Any]:
         ({"jaeger": {"enabled": "yes"}}, "enabled"),
         ({"autoscaling": {}}, "autoscaling"),
         ({"commonLabels": {"a": 1}}, "commonLabels"),
+        ({"commonLabels": {"app.kubernetes.io/name": "mine"}}, "app.kubernetes.io/name"),
+        (worker(podLabels={"callboard/worker": "other"}), "callboard/worker"),
     ],
 )
 def test_misspelt_and_mistyped_values_are_refused(values: dict[str, Any], about: str) -> None:
@@ -158,6 +160,17 @@ def test_defaults_are_for_every_worker() -> None:
         spec = one(manifests, "Deployment", name)["spec"]["template"]["spec"]
         assert spec["terminationGracePeriodSeconds"] == 16
         assert environment({"spec": spec})["CALLBOARD_DRAIN_TIMEOUT_S"] == "0.5"
+
+
+def test_a_pods_own_labels_go_before_those_of_all() -> None:
+    """A label of both is rendered once."""
+    values = worker(podLabels={"tier": "own", "a": "1"}) | {
+        "commonLabels": {"tier": "all", "b": "2"}
+    }
+    manifest = one(render(values), "Deployment", "callboard-shop")
+    labels = manifest["spec"]["template"]["metadata"]["labels"]
+    assert (labels["tier"], labels["a"], labels["b"]) == ("own", "1", "2")
+    assert manifest["metadata"]["labels"]["tier"] == "all"
 
 
 def test_probes_ask_for_the_services_that_are_served() -> None:
