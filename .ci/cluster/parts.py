@@ -79,6 +79,7 @@ def _commands(binaries: Path) -> dict[str, list[str]]:
             etcd_servers="http://127.0.0.1:2379",
             kubelet_client_certificate=_PKI / "admin.crt",
             kubelet_client_key=_PKI / "admin.key",
+            kubelet_preferred_address_types="InternalIP",
             service_account_issuer="https://kubernetes.default.svc.cluster.local",
             service_account_key_file=_SERVICE_ACCOUNTS_KEY,
             service_account_signing_key_file=_SERVICE_ACCOUNTS_KEY,
