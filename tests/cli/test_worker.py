@@ -229,6 +229,17 @@ def test_it_can_be_stopped_before_it_is_ready(
     assert worker.wait() == 0
 
 
+def test_it_can_be_stopped_while_it_loads(commands: Commands, tmp_path: Path) -> None:
+    """SIGTERM ends a worker whose modules take long to import, with exit code 0 and no word."""
+    (tmp_path / "heavy.py").write_text("import time\nprint('loading')\ntime.sleep(60)\n")
+    worker = commands.start("worker", "heavy:setup", cwd=tmp_path)
+    worker.line("loading")
+    worker.terminate()
+
+    assert worker.wait() == 0
+    assert worker.err == []
+
+
 def test_a_lost_host_is_one_line(commands: Commands) -> None:
     """A worker whose host is gone says so and ends with exit code 1."""
     host, address = commands.host()
