@@ -64,6 +64,7 @@ images-test: setup ## run the built images with Docker, and test what they do
 	HOST_IMAGE=$(HOST_IMAGE) WORKER_IMAGE=$(WORKER_IMAGE) IMAGE_BUILDER='$(IMAGE)' .venv/bin/pytest tests/images $(ARGS)
 
 cluster: ## start a Kubernetes of one node, for tests, on a machine that can pull no images; wants root
+	.ci/cluster/packages.sh
 	.ci/images/docker.sh
 	bin=$$(.ci/cluster/build.sh) && python3 .ci/cluster/cluster.py up --bin $$bin
 	python3 .ci/cluster/cluster.py import $(HOST_IMAGE) $(WORKER_IMAGE)
