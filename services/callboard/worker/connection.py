@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import grpc
@@ -191,7 +192,10 @@ class Connection:
             raise cause_of(group) from group
         finally:
             self._call.cancel()
-            await self._channel.close()
+            # grpcio 1.70 cannot close a channel where a program has gRPC instrumented, streams too
+            # ("Unrecognized call object"). It is closed when it is forgotten, as all that are.
+            with suppress(grpc.aio.InternalError):
+                await self._channel.close()
         if not self._is_closing:
             raise await _ending_of(self._call, self.address)
 
