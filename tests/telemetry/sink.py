@@ -50,6 +50,12 @@ class Sink(service.TraceServiceServicer):
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
 
+    @property
+    def names(self) -> set[str]:
+        """Those of all spans so far."""
+        with self._changed:
+            return {span.name for span in self._spans}
+
     def trace_with(self, is_complete: Callable[[Sequence[Seen]], bool]) -> list[Seen]:
         """Wait until the spans of one trace, whichever, are complete; them."""
 

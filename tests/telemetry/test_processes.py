@@ -155,6 +155,15 @@ def test_a_process_says_what_it_is(company: Company) -> None:
     assert services["callboard-cli"] >= 1
 
 
+def test_a_tool_s_call_is_a_span_and_no_stream_is(company: Company) -> None:
+    """What operators ask is unary. A stream's span would end long after what hangs below it."""
+    assert company.run("status") == 0
+
+    (span,) = company.sink.trace_with(lambda spans: spans[0].name.endswith("/Describe"))
+    assert (span.kind, span.service) == ("SERVER", "callboard-host")
+    assert not [name for name in company.sink.names if "Connect" in name]
+
+
 def test_spans_of_the_last_moment_leave_with_their_process() -> None:
     """However rarely batches are sent, at the end all are."""
     commands = Commands()

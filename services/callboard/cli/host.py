@@ -10,7 +10,7 @@ from callboard.cli.settings import read_settings
 from callboard.cli.signals import StopSignals
 from callboard.host.host import Host
 from callboard.host.settings import HostSettings
-from callboard.telemetry.export import exporting
+from callboard.telemetry.export import exporting, interceptors_of
 
 
 def run(*, address: str | None, operators_address: str | None, engine: str | None) -> None:
@@ -22,10 +22,14 @@ def run(*, address: str | None, operators_address: str | None, engine: str | Non
 
 
 async def _serve(settings: HostSettings) -> None:
-    host = Host(
-        settings.address, operators_address=settings.operators_address, limits=settings.limits
-    )
     with StopSignals() as signals:
-        async with exporting("callboard-host"), host, signals.cut_short():
-            typer.echo(f"listening on {host.address}")
-            await host.wait()
+        async with exporting("callboard-host") as provider:
+            host = Host(
+                settings.address,
+                operators_address=settings.operators_address,
+                limits=settings.limits,
+                operators_interceptors=interceptors_of(provider),
+            )
+            async with host, signals.cut_short():
+                typer.echo(f"listening on {host.address}")
+                await host.wait()

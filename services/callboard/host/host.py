@@ -49,6 +49,7 @@ class Host:
         engine: Engine | None = None,
         limits: BrokerLimits | None = None,
         hello_timeout_s: float = HELLO_TIMEOUT_S,
+        operators_interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         """Describe it; nothing is opened before `start`.
 
@@ -60,6 +61,7 @@ class Host:
             engine: Where events are kept; None keeps them in memory.
             limits: The bounds to keep; None for the defaults.
             hello_timeout_s: How long a stream may say nothing after it was opened.
+            operators_interceptors: See the calls of tools. There are none for workers' streams.
             extra_grpc_config: Options for the gRPC server, after Callboard's own.
         """
         machine, _, own_port = address.rpartition(":")
@@ -73,6 +75,7 @@ class Host:
         self._engine = engine or MemoryEngine()
         self._limits = limits or BrokerLimits()
         self._hello_timeout_s = hello_timeout_s
+        self._operators_interceptors = tuple(operators_interceptors)
         self._extra_grpc_config = list(extra_grpc_config or ())
         self._main: asyncio.Task[None] | None = None
         self._stop_asked = asyncio.Event()
@@ -214,7 +217,10 @@ class Host:
         return server, health
 
     async def _serve_operators(self, switchboard: Switchboard) -> grpc.aio.Server:
-        server = grpc.aio.server(options=server_options(self._limits.max_event_bytes))
+        server = grpc.aio.server(
+            options=server_options(self._limits.max_event_bytes),
+            interceptors=self._operators_interceptors,
+        )
         self._servers.append(server)
         Operations(self, switchboard.broker).add_to(server)
         port = bind(server, self._operators_address)

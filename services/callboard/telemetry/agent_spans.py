@@ -16,7 +16,15 @@ from opentelemetry.trace import (
 )
 
 from callboard.telemetry import names
-from callboard.telemetry.spans import context_of, end, link_to, parent_of, record, start
+from callboard.telemetry.spans import (
+    context_of,
+    end,
+    link_to,
+    parent_of,
+    record,
+    start,
+    unrecorded_below,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
@@ -114,20 +122,23 @@ class AgentSpans:
     ) -> Iterator[None]:
         """The turn of an event, for the length of the block; None for one that cannot be read."""
         created = None if envelope is None else envelope.trace
-        attributes: dict[str, AttributeValue] = {names.ATTEMPT: delivery.attempt}
-        if envelope is not None and envelope.topic is not None:
-            attributes[names.DESTINATION] = envelope.topic[0]
-            attributes |= _of_event(envelope.message_id, *envelope.topic)
-        attributes |= self._of_turn(delivery.agent, partition)
-        span = start(
-            self._tracer,
-            names.PROCESS,
-            delivery.agent[0],
-            kind=SpanKind.CONSUMER,
-            parent=parent_of(delivery.event.hop, created),
-            attributes=attributes,
-            links=link_to(created),
-        )
+        parent = parent_of(delivery.event.hop, created)
+        span = unrecorded_below(parent)  # asked before all that would be made in vain
+        if span is None:
+            attributes: dict[str, AttributeValue] = {names.ATTEMPT: delivery.attempt}
+            if envelope is not None and envelope.topic is not None:
+                attributes[names.DESTINATION] = envelope.topic[0]
+                attributes |= _of_event(envelope.message_id, *envelope.topic)
+            attributes |= self._of_turn(delivery.agent, partition)
+            span = start(
+                self._tracer,
+                names.PROCESS,
+                delivery.agent[0],
+                kind=SpanKind.CONSUMER,
+                parent=parent,
+                attributes=attributes,
+                links=link_to(created),
+            )
         with _current(span):
             yield
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points, version
 from time import monotonic
@@ -22,6 +22,7 @@ from callboard.core.errors import CallboardError, Code, Unsupported
 from callboard.log import Logger
 
 if TYPE_CHECKING:
+    import grpc.aio
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -60,8 +61,10 @@ class MisconfiguredTraces(CallboardError, ValueError):
 
 
 @asynccontextmanager
-async def exporting(service: str) -> AsyncIterator[None]:
+async def exporting(service: str) -> AsyncIterator[TracerProvider | None]:
     """Export traces for the length of a block, if the environment asks for it.
+
+    The block gets the provider that was set for it; None when none was.
 
     The process is called ``service`` unless OTEL_SERVICE_NAME names it. Where the program has set
     a tracer provider already, that stays and nothing is done. At the end the last spans have
@@ -74,10 +77,23 @@ async def exporting(service: str) -> AsyncIterator[None]:
     asking = _asking_variable()
     provider = None if asking is None else _set_up(service, asking)
     try:
-        yield
+        yield provider
     finally:
         if provider is not None:
             await asyncio.to_thread(_finish, provider)
+
+
+def interceptors_of(provider: TracerProvider | None) -> Sequence[grpc.aio.ServerInterceptor]:
+    """What makes spans of the calls of a gRPC server that has unary ones only; for None nothing.
+
+    For other servers it is none: the span of a stream ends with the stream, after all that should
+    hang below it (https://github.com/open-telemetry/semantic-conventions/issues/3703).
+    """
+    if provider is None:
+        return ()
+    from opentelemetry.instrumentation.grpc import aio_server_interceptor  # noqa: PLC0415 (see the package)
+
+    return (aio_server_interceptor(tracer_provider=provider),)  # type: ignore[no-untyped-call]  # written without annotations
 
 
 def _asking_variable() -> str | None:

@@ -46,19 +46,26 @@ def start(
     links: Sequence[Link] = (),
     start_time_ns: int | None = None,
 ) -> Span:
-    """Begin ``operation subject`` under the span in ``parent``, which may hold none.
-
-    Below a span that is not sampled nothing is recorded, whatever the sampler here would say; its
-    context stands for the one that would have begun.
-    """
-    above = get_current_span(parent).get_span_context()
-    if above.is_valid and not above.trace_flags.sampled:
-        return NonRecordingSpan(above)
+    """Begin ``operation subject`` under the span in ``parent``, which may hold none."""
+    unrecorded = unrecorded_below(parent)
+    if unrecorded is not None:
+        return unrecorded
     attributes[SYSTEM] = CALLBOARD
     attributes[OPERATION_NAME] = operation
     return tracer.start_span(
         f"{operation} {subject[:_NAME_CHARS]}", parent, kind, attributes, links, start_time_ns
     )
+
+
+def unrecorded_below(parent: Context) -> Span | None:
+    """What stands for a span below one that is not sampled; None when that is, or there is none.
+
+    Nothing is recorded there, whatever the sampler here would say; the context above is passed on.
+    """
+    above = get_current_span(parent).get_span_context()
+    if above.is_valid and not above.trace_flags.sampled:
+        return NonRecordingSpan(above)
+    return None
 
 
 def end(span: Span, error: BaseException | None) -> None:
