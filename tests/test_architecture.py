@@ -30,13 +30,38 @@ def test_the_installed_wheel_is_what_is_tested(package: object) -> None:
     assert SERVICES.resolve() not in [Path(entry).resolve() for entry in sys.path]
 
 
-def test_authors_load_neither_grpc_nor_a_runtime() -> None:
-    """``import callboard`` stays light: no gRPC, host, worker or command."""
-    heavy = ("grpc", "typer", "callboard.host", "callboard.worker", "callboard.cli")
-    script = f"import sys, callboard; print([n for n in {heavy!r} if n in sys.modules])"
+def loaded_by(statement: str, *heavy: str) -> str:
+    script = f"import sys\n{statement}\nprint([n for n in {heavy!r} if n in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    return ran.stdout.strip()
 
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, check=True, text=True
+
+def test_authors_load_neither_grpc_nor_a_runtime() -> None:
+    """All that authors of agents import stays light: no gRPC, host, worker or command."""
+    heavy = ("grpc", "typer", "callboard.host", "callboard.worker", "callboard.cli")
+
+    assert loaded_by("from callboard import *", *heavy) == "[]"
+
+
+def test_the_package_alone_loads_nothing() -> None:
+    """``import callboard`` takes next to no time: a name is imported when it is asked for."""
+    heavy = ("typing", "pydantic", "google.protobuf", "callboard.agent", "callboard.core")
+
+    assert loaded_by("import callboard", *heavy) == "[]"
+
+
+def test_only_the_command_touches_signals() -> None:
+    """An import of the command's modules leaves SIGTERM alone: only running it sets that."""
+    statement = (
+        "import callboard.__main__, callboard.cli.__main__, callboard.cli.main, signal\n"
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL"
     )
 
-    assert loaded.stdout.strip() == "[]"
+    assert loaded_by(statement) == "[]"
+
+
+def test_what_answers_signals_first_waits_for_nothing() -> None:
+    """Where the command begins, before it answers SIGTERM, nothing is imported that takes time."""
+    heavy = ("typing", "asyncio", "typer", "callboard.cli.main", "callboard.agent")
+
+    assert loaded_by("import callboard.cli.entry", *heavy) == "[]"

@@ -6,10 +6,14 @@ that is not in `VERDICTS` has to be here too, in the same place, and take the sa
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
+import pickle
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -240,3 +244,48 @@ def test_everything_exported_is_there_and_described() -> None:
     for name in callboard.__all__:
         exported = getattr(callboard, name)
         assert isinstance(exported, str) or exported.__doc__
+
+
+def test_each_name_comes_from_one_place() -> None:
+    """`__all__`, what is imported on demand and what type checkers read are the same names."""
+    tree = ast.parse(Path(callboard.__file__).read_text(encoding="utf-8"))
+    imported = {
+        name.name: each.module
+        for each in ast.walk(tree)
+        if isinstance(each, ast.ImportFrom) and (each.module or "").startswith("callboard.")
+        for name in each.names
+    }
+    on_demand = [(name, module) for module, names in callboard._MODULES.items() for name in names]
+
+    assert sorted(on_demand) == sorted(imported.items())
+    assert sorted(imported) == sorted(callboard.__all__)
+    for name, module in on_demand:
+        assert getattr(callboard, name) is getattr(importlib.import_module(module), name)
+
+
+def test_what_the_package_lists_is_there() -> None:
+    """`dir` names what can be asked for, a class travels by pickle, a wrong name is an error."""
+    assert set(callboard.__all__) | {"agent", "core"} <= set(dir(callboard))
+    assert dict(inspect.getmembers(callboard))["AgentId"] is callboard.AgentId
+    assert pickle.loads(pickle.dumps(callboard.AgentId)) is callboard.AgentId
+    with pytest.raises(AttributeError, match="'callboard' has no attribute 'Agnet'"):
+        callboard.Agnet  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from callboard import *; Agent, AgentId, event",
+        "import callboard; callboard.agent.agent.Agent, callboard.core.errors.CallboardError",
+        "import callboard; callboard.core.identity, callboard.agent.serializers",
+        "from callboard import local, core, AgentId; local.LocalRuntime, core.identity",
+        "import callboard.worker; callboard.worker.WorkerRuntime, callboard.Agent",
+    ],
+)
+def test_it_can_be_imported_in_every_way(statement: str) -> None:
+    """In a process of its own, where nothing is loaded yet, each form of import works."""
+    done = subprocess.run(
+        [sys.executable, "-c", statement], check=False, capture_output=True, text=True
+    )
+
+    assert done.stderr == ""

@@ -21,6 +21,15 @@ def test_version() -> None:
     assert (result.code, result.stdout) == (0, f"callboard {version('callboard')}\n")
 
 
+@pytest.mark.parametrize("module", ["callboard", "callboard.cli"])
+def test_it_runs_as_a_module(module: str) -> None:
+    """`python -m callboard` is the same command."""
+    command = [sys.executable, "-m", module, "--version"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+
+    assert (done.returncode, done.stdout) == (0, f"callboard {version('callboard')}\n")
+
+
 @pytest.mark.parametrize("arguments", [(), ("--help",)], ids=["alone", "--help"])
 def test_help_names_every_command(arguments: tuple[str, ...]) -> None:
     """`callboard`, alone or with --help, lists the commands."""
@@ -41,13 +50,14 @@ def test_every_command_explains_itself(command: str) -> None:
 
 def test_help_is_quick() -> None:
     """--help loads neither gRPC, nor a runtime, nor what single commands need."""
-    heavy = ["grpc", "structlog", "pydantic_settings", "watchfiles", "cloudevents"]
-    heavy += ["callboard.host", "callboard.worker"]
+    heavy = ["grpc", "google.protobuf", "opentelemetry", "pydantic", "structlog", "asyncio"]
+    heavy += ["watchfiles", "cloudevents"]
+    heavy += [f"callboard.{name}" for name in ("agent", "core", "host", "local", "worker", "wire")]
     script = (
         "import atexit, sys\n"
         f"atexit.register(lambda: print([n for n in {heavy} if n in sys.modules]))\n"
         "sys.argv = ['callboard', '--help']\n"
-        "from callboard.cli.main import main\n"
+        "from callboard.cli.entry import main\n"
         "main()\n"
     )
 

@@ -1,6 +1,6 @@
 """``python -m callboard.cli``: the same as the `callboard` command."""
 
-from callboard.cli.main import main
+from callboard.cli.entry import main
 
 if __name__ == "__main__":
     main()

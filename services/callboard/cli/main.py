@@ -5,17 +5,18 @@ Exit codes:
     1: Something failed.
     2: The command line, or a setting in the environment, is wrong.
     130: Ctrl-C broke off what would have ended by itself.
+    143: SIGTERM did.
 
 What went wrong is one line on the standard error that begins with its `callboard.core.errors.Code`;
 for a wrong command line, with the command.
 
 Commands are imported when they run: ``callboard --help`` loads neither gRPC nor any of the runtime.
+What comes before this module, and how SIGTERM ends a command that still loads, is in `entry`.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from importlib import import_module
@@ -134,7 +135,6 @@ def host(
     Prints "listening on ADDRESS" when it serves; SIGTERM and Ctrl-C stop it. The environment sets
     limits: CALLBOARD_MAX_EVENT_BYTES and others.
     """
-    _may_leave_while_loading()
     _begin(log_level, log_format, debug=debug)
     _module("host").run(address=address, operators_address=operators_address, engine=engine)
 
@@ -177,7 +177,6 @@ def worker(
 
     Prints "ready" when all is registered. SIGTERM and Ctrl-C let it finish its turns and leave.
     """
-    _may_leave_while_loading()
     _begin(log_level, log_format, debug=debug)
     _module("worker").run(
         targets,
@@ -206,7 +205,6 @@ def dev(
     debug: Debug = False,
 ) -> None:
     """Run a host and workers in one terminal; when a file changes the workers start again."""
-    _may_leave_while_loading()
     _begin(log_level or "warning", log_format, debug=debug)
     _module("dev").run(
         targets,
@@ -385,14 +383,6 @@ def _begin(log_level: str | None, log_format: str | None, *, debug: bool) -> Non
     _debug = debug
     hold_lifeline()
     _module("log").set_up(log_level=log_level, log_format=log_format)
-
-
-def _may_leave_while_loading() -> None:
-    """SIGTERM before a command that runs until then takes it itself: leave, nothing has begun.
-
-    To the first process of a container a signal that it does not handle does nothing at all.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def _module(name: str) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from callboard.cli.sigterm import BROKEN_OFF, exit_on_sigterm
+
 
 class StopSignals:
     """SIGTERM and SIGINT, from `__enter__` to `__exit__`.
@@ -24,14 +26,18 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, self._take, each)
+        loop.add_signal_handler(signal.SIGINT, self._take, signal.SIGINT)
+        # That has every signal wake the loop. SIGTERM is not the loop's, which can only put back
+        # the default: in that moment another SIGTERM would kill.
+        signal.signal(
+            signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(self._take, signal.SIGTERM)
+        )
+        signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 (takes no keyword)
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        exit_on_sigterm(0 if kind is None else BROKEN_OFF)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
     @asynccontextmanager
     async def cut_short(self) -> AsyncIterator[None]:
