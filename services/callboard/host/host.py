@@ -219,7 +219,7 @@ class Host:
     async def _serve_operators(self, switchboard: Switchboard) -> grpc.aio.Server:
         server = grpc.aio.server(
             options=server_options(self._limits.max_event_bytes),
-            interceptors=self._operators_interceptors,
+            interceptors=list(self._operators_interceptors),  # what instruments gRPC adds to it
         )
         self._servers.append(server)
         Operations(self, switchboard.broker).add_to(server)
