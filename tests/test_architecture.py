@@ -65,3 +65,17 @@ def test_what_answers_signals_first_waits_for_nothing() -> None:
     heavy = ("typing", "asyncio", "typer", "callboard.cli.main", "callboard.agent")
 
     assert loaded_by("import callboard.cli.entry", *heavy) == "[]"
+
+
+def test_the_command_answers_sigterm_before_it_loads() -> None:
+    """What the command is made of is imported when SIGTERM has its handler already."""
+    statement = (
+        "import signal, callboard.cli.entry\n"
+        "sys.modules['callboard.cli.main'] = None\n"
+        "try:\n"
+        "    callboard.cli.entry.main()\n"
+        "except ImportError:\n"
+        "    assert callable(signal.getsignal(signal.SIGTERM))\n"
+    )
+
+    assert loaded_by(statement, "typer", "asyncio") == "[]"
