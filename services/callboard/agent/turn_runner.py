@@ -437,11 +437,11 @@ class TurnRunner:
         try:
             turn.enter()
             if self.tracer is None:
-                await self._handle_event(turn, incoming)
+                await self._handle(turn, *_event_of(turn, incoming))
             else:
                 envelope = _readable(incoming.envelope)
                 with self.tracer.process_event(delivery, envelope, turn.activation.partition):
-                    await self._handle_event(turn, incoming)
+                    await self._handle(turn, *_event_of(turn, incoming))
         except NOT_OF_THE_TURN:
             raise
         except BaseException as error:
@@ -473,17 +473,6 @@ class TurnRunner:
                 raise
             turn.reply = Reply(call.id, b"", failure_of(error))
         self._end(turn)
-
-    async def _handle_event(self, turn: Turn, incoming: Incoming) -> None:
-        envelope, message = incoming.decoded()
-        context = MessageContext(
-            sender=AgentId(*envelope.sender) if envelope.sender else None,
-            topic_id=TopicId(*envelope.topic) if envelope.topic else None,
-            is_rpc=False,
-            cancellation_token=turn.token,
-            message_id=envelope.message_id,
-        )
-        await self._handle(turn, message, context)
 
     async def _handle_call(self, turn: Turn, call: Call) -> Reply:
         envelope = self._codec.decode_payload(call.payload)
@@ -643,6 +632,19 @@ class TurnRunner:
         if len(payload) > self.max_payload_bytes:
             raise ResourceExhausted(too_large("reply", len(payload), self.max_payload_bytes))
         return payload
+
+
+def _event_of(turn: Turn, incoming: Incoming) -> tuple[Any, MessageContext]:
+    """What the handler of ``turn`` gets. Raises `InvalidMessage` or `InvalidIdentifier`."""
+    envelope, message = incoming.decoded()
+    context = MessageContext(
+        sender=AgentId(*envelope.sender) if envelope.sender else None,
+        topic_id=TopicId(*envelope.topic) if envelope.topic else None,
+        is_rpc=False,
+        cancellation_token=turn.token,
+        message_id=envelope.message_id,
+    )
+    return message, context
 
 
 def _readable(envelope: Callable[[], Envelope]) -> Envelope | None:

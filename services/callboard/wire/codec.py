@@ -89,7 +89,8 @@ class CloudEventCodec:
             case _:
                 data = b""
         topic = (event.type, event.source)
-        return Envelope(type_name, content_type, data, event.id, sender, topic, _trace_of(event))
+        trace = _trace_of(event) if TRACEPARENT in attributes else None
+        return Envelope(type_name, content_type, data, event.id, sender, topic, trace)
 
     def with_trace(self, content: bytes, trace: TraceContext) -> bytes:
         """The encoded event ``content``, which holds no trace context, with one.
