@@ -120,19 +120,19 @@ class Connection:
                 async with asyncio.timeout_at(give_up_at):
                     if await _is_ready(channel):
                         return await cls._greet(address, channel, identity)
-                await channel.close()
+                await _close(channel)
             except TimeoutError as error:
-                await channel.close()
+                await _close(channel)
                 raise _no_host(address, timeout_s) from error
             except Unavailable as error:
-                await channel.close()
+                await _close(channel)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (spreads load, no secret)
                 if loop.time() + wait_s >= give_up_at:
                     raise _no_host(address, timeout_s) from error
                 await asyncio.sleep(wait_s)
             except BaseException:
-                await channel.close()
+                await _close(channel)
                 raise
 
     @classmethod
@@ -192,10 +192,9 @@ class Connection:
             raise cause_of(group) from group
         finally:
             self._call.cancel()
-            # grpcio 1.70 cannot close a channel where a program has gRPC instrumented, streams too
-            # ("Unrecognized call object"). It is closed when it is forgotten, as all that are.
-            with suppress(grpc.aio.InternalError):
-                await self._channel.close()
+            with suppress(*STREAM_ERRORS):  # where gRPC is instrumented, a task waits to hear it
+                await self._call.done_writing()
+            await _close(self._channel)
         if not self._is_closing:
             raise await _ending_of(self._call, self.address)
 
@@ -241,6 +240,16 @@ async def _is_ready(channel: grpc.aio.Channel) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _close(channel: grpc.aio.Channel) -> None:
+    """Close a channel, or leave that to when it is forgotten.
+
+    grpcio 1.70 cannot where a program has gRPC instrumented and another stream is open
+    ("Unrecognized call object").
+    """
+    with suppress(grpc.aio.InternalError):
+        await channel.close()
 
 
 def _checked(welcome: pb.Welcome) -> Welcome:
