@@ -68,12 +68,13 @@ cluster: ## start a Kubernetes of one node, for tests, on a machine that can pul
 	.ci/images/docker.sh
 	bin=$$(.ci/cluster/build.sh) && python3 .ci/cluster/cluster.py up --bin $$bin
 	python3 .ci/cluster/cluster.py import $(HOST_IMAGE) $(WORKER_IMAGE)
+	rm -f $(CLUSTER)/bin/helm && ln -s "$$(.ci/tools/helm.sh --path)" $(CLUSTER)/bin/helm
 
 cluster-down: ## stop it; nothing of it is left
 	python3 .ci/cluster/cluster.py down
 
 e2e: setup ## test the chart and the images on a cluster: that of `make cluster`, or else KUBECONFIG's
-	PATH="$(CLUSTER)/bin:$$PATH" KUBECONFIG="$${KUBECONFIG:-$(wildcard $(CLUSTER)/kubeconfig)}" .venv/bin/pytest tests/e2e $(ARGS)
+	PATH="$(CLUSTER)/bin:$$PATH" KUBECONFIG="$${KUBECONFIG:-$(wildcard $(CLUSTER)/kubeconfig)}" WORKER_IMAGE=$(WORKER_IMAGE) .venv/bin/pytest tests/e2e $(ARGS)
 
 chart: setup ## render the Helm chart in many ways, and test the renders
 	.ci/tools/helm.sh version --short && .ci/tools/helm-docs.sh --help >/dev/null

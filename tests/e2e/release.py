@@ -21,7 +21,7 @@ HELM = str(ROOT / ".ci" / "tools" / "helm.sh")
 NAME = "callboard"
 HOST = f"{NAME}:50051"
 WORKERS = f"{NAME}-samples"
-WORKER_IMAGE = os.environ.get("WORKER_IMAGE", "callboard-worker:0.1.0")
+WORKER_IMAGE = os.environ["WORKER_IMAGE"]
 DEADLINE_S = 120.0
 POLL_S = 0.5
 
