@@ -5,6 +5,8 @@
 .NOTPARALLEL:
 PYTHON ?= >=3.11
 ARGS ?=
+SEED ?= 1
+MINUTES ?= 5
 UV := requirements/uv.sh
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -76,6 +78,9 @@ cluster-down: ## stop it; nothing of it is left
 e2e: setup ## test the chart and the images on a cluster: that of `make cluster`, or else KUBECONFIG's
 	PATH="$(CLUSTER)/bin:$$PATH" KUBECONFIG="$${KUBECONFIG:-$(wildcard $(CLUSTER)/kubeconfig)}" WORKER_IMAGE=$(WORKER_IMAGE) .venv/bin/pytest tests/e2e $(ARGS)
 
+soak: setup ## on that cluster, let anything happen to workers under a load; SEED=1 MINUTES=5
+	PATH="$(CLUSTER)/bin:$$PATH" KUBECONFIG="$${KUBECONFIG:-$(wildcard $(CLUSTER)/kubeconfig)}" WORKER_IMAGE=$(WORKER_IMAGE) SEED=$(SEED) MINUTES=$(MINUTES) .venv/bin/pytest tests/e2e/soak.py --capture=no $(ARGS)
+
 chart: setup ## render the Helm chart in many ways, and test the renders
 	.ci/tools/helm.sh version --short && .ci/tools/helm-docs.sh --help >/dev/null
 	.venv/bin/pytest tests/chart $(ARGS)
@@ -126,5 +131,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test cluster cluster-down e2e chart chart-docs lock clean
+.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
 .PRECIOUS: .venv-%/.locked
