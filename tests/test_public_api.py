@@ -52,7 +52,7 @@ Verdict: TypeAlias = Renamed | Changed | LeftOut
 NOT_A_RUNTIME = LeftOut(
     "belongs to models, tools and configuration, not to a runtime: import it from autogen_core"
 )
-TELEMETRY = LeftOut("Callboard has no OpenTelemetry yet; it is set up for a process, not a runtime")
+TELEMETRY = LeftOut("spans are opened by OpenTelemetry's own API, and hang below the handler's")
 LOGGING = LeftOut("loggers have the names of Callboard's modules; no payload is ever logged")
 
 LOCAL, WORKER, HOST = (
