@@ -103,6 +103,20 @@ def test_jaeger_shows_the_way_of_one_event(release: Release) -> None:
     assert [name.split()[0] for name in below] == ["publish"], "the agent's answer"
 
 
+def test_workers_come_back_after_the_host_was_lost(release: Release) -> None:
+    """They end, Kubernetes starts them again, and they find the new host; nobody has to help."""
+    release.kubectl("delete", "pod", f"{NAME}-host-0")
+    release.kubectl("rollout", "status", f"statefulset/{NAME}-host", "--timeout=60s")
+    workers = release.workers()
+
+    def are_back() -> bool:
+        said = release.kubectl("exec", f"{NAME}-host-0", "--", "callboard", "status")
+        return all(worker in said for worker in workers)
+
+    wait_until(are_back, "the workers' sessions")
+    assert "pong: hello 5 of 5" in release.helm("test", NAME, "--logs")
+
+
 def test_uninstall_leaves_nothing(release: Release) -> None:
     """No object of the release is left, nor a pod of it."""
     release.helm("uninstall", NAME, "--wait", "--timeout=2m")
