@@ -1,4 +1,4 @@
-"""Generates callboard.wire.v1 from callboard/v1/*.proto; with ``--check``, compares instead.
+"""Generates code from the protos into callboard.wire; with ``--check``, compares instead.
 
 Runs in the environment of requirements/proto.txt. protoc derives Python's imports from the
 protos' paths, so it would put the code at ``callboard.v1``; the code belongs to the wire package.
@@ -13,12 +13,13 @@ from pathlib import Path
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).parent
-TARGET = PROTOS.parent / "services" / "callboard" / "wire" / "v1"
-PACKAGE = '"""Generated from protos/callboard/v1 by `make proto`: change those, not these."""\n'
+WIRE = PROTOS.parent / "services" / "callboard" / "wire"
+PACKAGES = {"callboard.v1": "v1", "callboard.autogen.v1": "autogen_v1"}
+"""The packages of the protos, and where in `WIRE` their code belongs."""
 
 
 def generate() -> dict[str, str]:
-    """Return the text of each generated file by its name."""
+    """Return the text of each generated file by its path in `WIRE`."""
     with tempfile.TemporaryDirectory() as out:
         arguments = [
             "protoc",
@@ -26,36 +27,55 @@ def generate() -> dict[str, str]:
             f"--proto_path={files('grpc_tools') / '_proto'}",  # google/protobuf/*.proto
             f"--python_out={out}",
             f"--pyi_out={out}",
-            *sorted(str(proto) for proto in PROTOS.glob("callboard/v1/*.proto")),
+            *sorted(str(proto) for name in PACKAGES for proto in folder(PROTOS, name).iterdir()),
         ]
         if protoc.main(arguments) != 0:
             sys.exit("generate.py: protoc refused the protos")
-        modules = Path(out, "callboard", "v1").iterdir()
-        return {"__init__.py": PACKAGE} | {path.name: move(path.read_text()) for path in modules}
+        fresh = {}
+        for name, place in PACKAGES.items():
+            fresh[f"{place}/__init__.py"] = (
+                f'"""Generated from protos/{name.replace(".", "/")} by `make proto`: '
+                'change those, not these."""\n'
+            )
+            for path in folder(Path(out), name).iterdir():
+                if path.is_file():
+                    fresh[f"{place}/{path.name}"] = move(path.read_text())
+        return fresh
+
+
+def folder(root: Path, package: str) -> Path:
+    """Where protoc expects, and puts, what is of a package."""
+    return root.joinpath(*package.split("."))
 
 
 def move(code: str) -> str:
-    """Rename ``callboard.v1`` where it is a module: in imports and in ``__module__``."""
-    return code.replace("from callboard.v1 import", "from callboard.wire.v1 import").replace(
-        "DESCRIPTOR, 'callboard.v1.", "DESCRIPTOR, 'callboard.wire.v1."
-    )
+    """Rename the packages where they are modules: in imports and in ``__module__``."""
+    for name, place in PACKAGES.items():
+        code = code.replace(f"from {name} import", f"from callboard.wire.{place} import").replace(
+            f"DESCRIPTOR, '{name}.", f"DESCRIPTOR, 'callboard.wire.{place}."
+        )
+    return code
 
 
 def main() -> None:
     """Write the files that differ, or say which they are."""
     fresh = generate()
-    present = {path.name: path.read_text() for path in TARGET.glob("*.py*")}
+    present = {
+        f"{place}/{path.name}": path.read_text()
+        for place in PACKAGES.values()
+        for path in (WIRE / place).glob("*.py*")
+    }
     stale = sorted(
         name for name in fresh.keys() | present.keys() if fresh.get(name) != present.get(name)
     )
     if "--check" in sys.argv[1:]:
         sys.exit(f"not as `make proto` generates it: {', '.join(stale)}" if stale else 0)
-    TARGET.mkdir(exist_ok=True)
     for name in stale:
         if name in fresh:
-            (TARGET / name).write_text(fresh[name])
+            (WIRE / name).parent.mkdir(exist_ok=True)
+            (WIRE / name).write_text(fresh[name])
         else:
-            (TARGET / name).unlink()
+            (WIRE / name).unlink()
 
 
 if __name__ == "__main__":

@@ -28,16 +28,27 @@ class AgentTypeState:
     Attributes:
         session_only: Whether it ends with its last worker. Once it does not it never will: no
             worker can take from others what waits for them.
+        is_exclusive: Whether the one worker that serves it lets no other.
         workers: The live sessions that serve it, and what each wants of the partitions.
         plan: Who should hold each partition; a partition goes there as soon as it is free.
         calls: The calls that wait for a holder of their agent's partition.
     """
 
-    __slots__ = ("calls", "grants", "name", "plan", "queues", "session_only", "workers")
+    __slots__ = (
+        "calls",
+        "grants",
+        "is_exclusive",
+        "name",
+        "plan",
+        "queues",
+        "session_only",
+        "workers",
+    )
 
     def __init__(self, name: str, partitions: int, serials: Serials, *, session_only: bool) -> None:
         self.name = name
         self.session_only = session_only
+        self.is_exclusive = False
         self.queues = Queues(name, partitions)
         self.grants: Grants[Session] = Grants(partitions, serials)
         self.plan: list[Session | None] = nobody(partitions)

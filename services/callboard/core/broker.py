@@ -44,6 +44,7 @@ from callboard.core.frames import (
     Reply,
     Settlement,
     SubscriptionEntry,
+    TypeEntry,
     WorkerFrame,
 )
 from callboard.core.grants import Serials
@@ -51,7 +52,7 @@ from callboard.core.identity import check_key
 from callboard.core.limits import BrokerLimits, Counters, too_large
 from callboard.core.placer import Placer
 from callboard.core.queues import Lane
-from callboard.core.registrations import checked, fitting
+from callboard.core.registrations import checked, fitting, uncontested
 from callboard.core.session import Session
 
 __all__ = ["Broker", "BrokerLimits", "Counters"]
@@ -176,7 +177,9 @@ class Broker:
         old = session.registration
         if not session.is_live or registration.revision <= old.revision:
             return
-        new, errors = checked(registration, old)
+        new, errors = checked(registration, old, any_names=session.is_foreign)
+        types, contested = uncontested(new.types, lambda each: self._claimant(session, each))
+        new = new._replace(types=types)
         if old.types:
             served = {entry.name for entry in new.types}
             for name in [entry.name for entry in old.types if entry.name not in served]:
@@ -190,12 +193,13 @@ class Broker:
                 continue
             state = self.types.ensure(entry.name, session_only=entry.session_only)
             if session not in state.workers:
+                state.is_exclusive = entry.exclusive
                 state.add_worker(session)
                 session.lanes[entry.name] = Lane(session, self.limits.delivery_window)
                 begun.append(state)
         for state in begun:
             self._placer.rebalance(state, now)
-        errors += without_room
+        errors += contested + without_room
         session.outbox.registered.append(Registered(registration.revision, errors))
         self._agenda.wake(session)
         self._placer.tell_drained(session)
@@ -253,6 +257,8 @@ class Broker:
             event = publish.event
             targets: tuple[Address, ...] = ()
             try:
+                if not session.is_foreign:
+                    check_key("topic source", event.topic_source)
                 targets = self._route(event)
             except CallboardError as error:
                 refusal: Refusal | None = Refusal(number, error.code, str(error))
@@ -326,7 +332,6 @@ class Broker:
     def _route(self, event: Event) -> tuple[Address, ...]:
         names = self.types.subscribers(event.topic_type)
         source = event.topic_source
-        check_key("topic source", source)
         sender = event.sender
         known = self.types.get
         return tuple(
@@ -334,6 +339,14 @@ class Broker:
             for name in names
             if (agent := (name, source)) != sender and known(name) is not None
         )
+
+    def _claimant(self, session: Session, entry: TypeEntry) -> str | None:
+        """The worker that keeps ``session`` from serving a type; None when none does."""
+        state = self.types.get(entry.name)
+        if state is None or not (entry.exclusive or state.is_exclusive):
+            return None
+        others = (each.client_id for each in state.workers if each is not session)
+        return next(others, None)
 
     def _why_not(self, event: Event, number: int, targets: int) -> Refusal | None:
         """Why an event for so many agents is refused; None when it is not."""

@@ -159,7 +159,7 @@ class Exchange:
         """Why ``call`` cannot be taken, whatever there is to take it; None when it can."""
         try:
             for agent in (call.target, call.sender):
-                if agent is not None:
+                if agent is not None and not call.caller.is_foreign:
                     check_agent_type(agent[0])
                     check_key("agent key", agent[1])
         except CallboardError as error:

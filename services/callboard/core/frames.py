@@ -153,10 +153,16 @@ class Reply:
 
 
 class TypeEntry(NamedTuple):
-    """An agent type as a worker declares it."""
+    """An agent type as a worker declares it.
+
+    Attributes:
+        session_only: It ends with its last worker.
+        exclusive: No other worker may serve it meanwhile.
+    """
 
     name: str
     session_only: bool = False
+    exclusive: bool = False
 
 
 class SubscriptionEntry(NamedTuple):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import Literal, TypeVar
 
-from callboard.core.errors import CallboardError, InvalidIdentifier, ResourceExhausted
+from callboard.core.errors import (
+    AlreadyRegistered,
+    CallboardError,
+    InvalidIdentifier,
+    ResourceExhausted,
+)
 from callboard.core.frames import (
     Registration,
     RegistrationError,
@@ -19,7 +24,7 @@ MAX_ID_CHARS = 1024
 
 
 def checked(
-    registration: Registration, old: Registration
+    registration: Registration, old: Registration, *, any_names: bool = False
 ) -> tuple[Registration, tuple[RegistrationError, ...]]:
     """Divide ``registration`` into what is valid and the errors of the rest.
 
@@ -27,6 +32,7 @@ def checked(
         registration: What a worker says that it serves.
         old: What was found valid of its last one: it is not checked again, so that a worker may
             declare a thousand types one by one.
+        any_names: Names of types and topics may be any text.
     """
     errors: list[RegistrationError] = []
     types: dict[str, TypeEntry] = {}
@@ -34,7 +40,7 @@ def checked(
     for entry in registration.types:
         try:
             _check_new(entry.name, types)
-            if entry not in known_types:
+            if entry not in known_types and not any_names:
                 check_agent_type(entry.name)
         except CallboardError as error:
             errors.append(_error("type", entry.name, error))
@@ -45,7 +51,7 @@ def checked(
     for subscription in registration.subscriptions:
         try:
             _check_new(subscription.id, subscriptions)
-            if subscription not in known_subscriptions:
+            if subscription not in known_subscriptions and not any_names:
                 _check_subscription(subscription)
         except CallboardError as error:
             errors.append(_error("subscription", subscription.id, error))
@@ -55,6 +61,28 @@ def checked(
         registration.revision, tuple(types.values()), tuple(subscriptions.values())
     )
     return valid, tuple(errors)
+
+
+def uncontested(
+    entries: Iterable[TypeEntry], claimant: Callable[[TypeEntry], str | None]
+) -> tuple[tuple[TypeEntry, ...], tuple[RegistrationError, ...]]:
+    """Divide types into those that a worker may serve and the errors of the rest.
+
+    Args:
+        entries: What it wants to serve.
+        claimant: The client-id of the worker in whose way it would be; None when there is none.
+    """
+    free: list[TypeEntry] = []
+    errors: list[RegistrationError] = []
+    for entry in entries:
+        client_id = claimant(entry)
+        if client_id is None:
+            free.append(entry)
+        else:
+            # The words are AutoGen's: programs look for them.
+            what = f"Agent type {entry.name} already registered with client {client_id}."
+            errors.append(_error("type", entry.name, AlreadyRegistered(what)))
+    return tuple(free), tuple(errors)
 
 
 E = TypeVar("E", TypeEntry, SubscriptionEntry)

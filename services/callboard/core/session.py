@@ -18,6 +18,8 @@ class Session:
         id: For people and logs.
         client_id: The worker's own name, the same over its restarts; placement follows it.
         agent: The worker's programme, for people.
+        is_foreign: It speaks another protocol than ours, with looser rules: its names and keys may
+            be any text.
         registration: What it last declared and was granted.
         lanes: By agent type that it serves, what is out at it.
         last_publish: The highest publish number seen; 0 before the first.
@@ -29,10 +31,13 @@ class Session:
         outbox: What is to be said to it.
     """
 
-    def __init__(self, id: str, client_id: str, agent: str = "") -> None:
+    def __init__(
+        self, id: str, client_id: str, agent: str = "", *, is_foreign: bool = False
+    ) -> None:
         self.id = id
         self.client_id = client_id
         self.agent = agent
+        self.is_foreign = is_foreign
         self.registration = Registration(0, (), ())
         self.lanes: dict[str, Lane] = {}
         self.last_publish = 0
