@@ -39,6 +39,9 @@ test: .venv-test/.wheel ## run the tests against the built wheel, newest depende
 test-oldest: .venv-oldest/.wheel ## the same with the oldest dependencies that pyproject.toml allows
 	CALLBOARD_TEST_WHEEL=1 .venv-oldest/bin/pytest $(ARGS)
 
+test-autogen: setup .venv-autogen/.locked ## run workers of AutoGen itself against a host, and beside workers of ours
+	.venv/bin/pytest tests/autogen $(ARGS)
+
 proto: .venv-proto/.locked ## generate the protobuf code
 	.venv-proto/bin/python protos/generate.py
 
@@ -95,6 +98,7 @@ lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) --extra host --extra otel pyproject.toml --constraints requirements/dev.txt --output-file requirements/host.txt
 	$(COMPILE) --extra cli --extra worker --extra otel pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
 	$(COMPILE) requirements/proto.in --output-file requirements/proto.txt
+	$(COMPILE) requirements/autogen.in --output-file requirements/autogen.txt
 	$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 	$(COMPILE) requirements/go.in --output-file requirements/go.txt
 
@@ -131,5 +135,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest proto proto-check check demo bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
+.PHONY: help setup fmt lint types test test-oldest test-autogen proto proto-check check demo bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
 .PRECIOUS: .venv-%/.locked
