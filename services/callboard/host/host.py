@@ -18,6 +18,7 @@ from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.errors import CallboardError, NotAllowedNow, cause_of
 from callboard.engine.contract import Engine
 from callboard.engine.memory import MemoryEngine
+from callboard.host.autogen.servicer import AutogenServicer
 from callboard.host.operations import Operations
 from callboard.host.stream import WorkerStream
 from callboard.host.switchboard import Switchboard
@@ -165,7 +166,7 @@ class Host:
         try:
             async with asyncio.TaskGroup() as tasks:
                 switchboard = Switchboard(broker, self._engine, tasks)
-                server, health = await self._serve(switchboard)
+                server, health = await self._serve(switchboard, tasks)
                 operators = await self._serve_operators(switchboard)
                 commits = tasks.create_task(switchboard.run(), name="commits")
                 self._started_at = monotonic()
@@ -188,7 +189,7 @@ class Host:
             await self._engine.close()
 
     async def _serve(
-        self, switchboard: Switchboard
+        self, switchboard: Switchboard, tasks: asyncio.TaskGroup
     ) -> tuple[grpc.aio.Server, health_aio.HealthServicer]:
         options = [*server_options(self._limits.max_event_bytes), *self._extra_grpc_config]
         server = grpc.aio.server(options=options)
@@ -208,6 +209,7 @@ class Host:
         stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
         handler = grpc.method_handlers_generic_handler(service, {method: stream})
         server.add_generic_rpc_handlers((handler,))
+        AutogenServicer(switchboard, tasks).add_to(server)
         health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         self._port = bind(server, f"{self._machine}:{self._port}")

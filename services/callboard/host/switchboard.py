@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from callboard.core.broker import Broker
 from callboard.core.errors import AlreadyRegistered, Unavailable
@@ -20,11 +20,24 @@ from callboard.wire.frames import PROTOCOL_VERSION
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
+    from callboard.core.errors import CallboardError
     from callboard.engine.contract import Engine
     from callboard.host.stream import WorkerStream
     from callboard.telemetry.route_spans import RouteSpans
 
 log = Logger(__name__)
+
+
+class Line(Protocol):
+    """What leads to a worker: our own protocol's stream, or another's."""
+
+    def wake(self) -> None:
+        """There is something to send."""
+        ...
+
+    def end(self, failure: CallboardError | None = None) -> None:
+        """Send what there is and end, with ``failure`` when there is one. Idempotent."""
+        ...
 
 
 class Switchboard:
@@ -41,7 +54,7 @@ class Switchboard:
         self._loop = asyncio.get_running_loop()
         self._commit_is_due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._streams: dict[Session, WorkerStream] = {}
+        self._lines: dict[Session, Line] = {}
         self._silent: set[WorkerStream] = set()
         self._session_numbers = count(1)
         self._is_closed = False
@@ -59,11 +72,15 @@ class Switchboard:
 
         Raises `Unavailable` when the host is stopping.
         """
+        self.check_open()
+        self._silent.add(stream)
+        self._tasks.create_task(stream.read(), name="read")
+
+    def check_open(self) -> None:
+        """Raise `Unavailable` when the host is stopping."""
         if self._is_closed:
             msg = "the host is stopping"
             raise Unavailable(msg)
-        self._silent.add(stream)
-        self._tasks.create_task(stream.read(), name="read")
 
     def admit(self, hello: pb.Hello, stream: WorkerStream) -> tuple[Session, pb.ConnectResponse]:
         """Begin a session.
@@ -71,17 +88,8 @@ class Switchboard:
         A session of the same client-id ends, and its stream with ALREADY_EXISTS: were it told to
         try again, two workers of one name would end each other for ever.
         """
-        for other, other_stream in list(self._streams.items()):
-            if other.client_id == hello.client_id:
-                log.warning("session taken over", session=other.id, client_id=hello.client_id)
-                self.leave(other)
-                other_stream.end(
-                    AlreadyRegistered(f"another worker named {hello.client_id!r} has connected")
-                )
-        session = Session(f"session-{next(self._session_numbers)}", hello.client_id, hello.agent)
         self._silent.discard(stream)
-        self._streams[session] = stream
-        self.broker.join(session)
+        session = self.join(hello.client_id, stream, agent=hello.agent)
         limits = self.broker.limits
         welcome = pb.Welcome(
             version=PROTOCOL_VERSION,
@@ -92,10 +100,23 @@ class Switchboard:
             partitions=limits.partitions,
             operators_port=self.operators_port,
         )
-        log.info(
-            "session began", session=session.id, client_id=session.client_id, agent=session.agent
-        )
         return session, pb.ConnectResponse(welcome=welcome)
+
+    def join(self, client_id: str, line: Line, *, agent: str, is_foreign: bool = False) -> Session:
+        """Begin the session of a worker that ``line`` leads to; see `admit` and `Session`."""
+        for other, other_line in list(self._lines.items()):
+            if other.client_id == client_id:
+                log.warning("session taken over", session=other.id, client_id=client_id)
+                self.leave(other)
+                other_line.end(
+                    AlreadyRegistered(f"another worker named {client_id!r} has connected")
+                )
+        name = f"session-{next(self._session_numbers)}"
+        session = Session(name, client_id, agent, is_foreign=is_foreign)
+        self._lines[session] = line
+        self.broker.join(session)
+        log.info("session began", session=name, client_id=client_id, agent=agent)
+        return session
 
     def dismiss(self, stream: WorkerStream) -> None:
         """A stream is over, and with it its session if it had one. Idempotent."""
@@ -105,7 +126,7 @@ class Switchboard:
 
     def leave(self, session: Session) -> None:
         """A session is over. Idempotent."""
-        if self._streams.pop(session, None) is not None:
+        if self._lines.pop(session, None) is not None:
             self.broker.leave(session, self._loop.time())
             if self._spans is not None:
                 self._spans.leave(session.id)
@@ -127,9 +148,9 @@ class Switchboard:
     def close(self) -> None:
         """End every stream with UNAVAILABLE, and admit no more. Idempotent."""
         self._is_closed = True
-        for session, stream in list(self._streams.items()):
+        for session, line in list(self._lines.items()):
             self.leave(session)
-            stream.end(Unavailable("the host is stopping"))
+            line.end(Unavailable("the host is stopping"))
         for stream in self._silent:
             stream.end(Unavailable("the host is stopping"))
         if self._timer is not None:
@@ -162,9 +183,9 @@ class Switchboard:
 
     def _act(self) -> None:
         for session in self.broker.take_awake():
-            stream = self._streams.get(session)
-            if stream is not None:
-                stream.wake()
+            line = self._lines.get(session)
+            if line is not None:
+                line.wake()
         if self.broker.has_commit:
             self._commit_is_due.set()
         due = self.broker.next_deadline()

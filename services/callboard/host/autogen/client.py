@@ -1,0 +1,286 @@
+"""One AutoGen worker: its stream, its session at the broker, and what goes between them.
+
+To the broker it is a worker like others, whose side of our protocol is played here: it settles
+what it was sent once gRPC has it. AutoGen's workers acknowledge nothing, so what is lost between
+that and the handler is lost, as with AutoGen's own host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from typing import TYPE_CHECKING
+
+from callboard.core.errors import CallboardError, Code
+from callboard.core.frames import (
+    ACCEPTED,
+    Call,
+    CallFailure,
+    HostFrame,
+    Publish,
+    Registration,
+    Rejected,
+    Reply,
+    Settlement,
+    WorkerFrame,
+)
+from callboard.core.limits import too_large
+from callboard.host.autogen import messages
+from callboard.log import Logger
+
+if TYPE_CHECKING:
+    from callboard.core.event import Delivery
+    from callboard.core.session import Session
+    from callboard.host.autogen.directory import Declared
+    from callboard.host.switchboard import Switchboard
+
+log = Logger(__name__)
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024 - 1024
+"""The largest message for a worker, with room for what stands around it.
+
+AutoGen's workers leave gRPC's bound of 4 MiB as it is. A larger message ends their stream, of which
+they take no notice, and all that they serve is gone.
+"""
+
+
+class Client:
+    """A worker by its client-id, from its first word until its stream ends.
+
+    It may register before it opens its stream, and open another one: the newest counts.
+
+    Attributes:
+        session: Its session at the broker.
+    """
+
+    def __init__(self, client_id: str, switchboard: Switchboard) -> None:
+        self.client_id = client_id
+        self._switchboard = switchboard
+        self._stream: Stream | None = None
+        self._publish_numbers = count(1)
+        self._settlement_numbers = count(1)
+        self._call_numbers = count(1)
+        self._revisions = count(1)
+        self._request_ids: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._said: Iterator[bytes] | None = None
+        self._heard = asyncio.Event()
+        self.session: Session = switchboard.join(client_id, self, agent="autogen", is_foreign=True)
+
+    # What the switchboard asks of a worker's stream.
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._heard.set()
+        if self._stream is not None:
+            self._stream.wake()
+
+    def end(self, failure: CallboardError | None = None) -> None:
+        """The session is over."""
+        self._heard.set()
+        if self._stream is not None:
+            self._stream.end(failure)
+
+    # Its streams.
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a stream."""
+        return self._stream is not None
+
+    def attach(self, stream: Stream) -> None:
+        """It has opened a stream; one that it had before ends, and nothing else with it."""
+        if self._stream is not None:
+            log.warning("stream taken over", client_id=self.client_id)
+            self._stream.end()
+        self._stream = stream
+        stream.wake()
+
+    def is_on(self, stream: Stream) -> bool:
+        """Whether that is the stream that counts."""
+        return self._stream is stream
+
+    # What it says.
+
+    def declare(self, declared: Declared) -> CallboardError | None:
+        """Tell the broker what it serves; the first thing that the broker does not take."""
+        registration = Registration(
+            next(self._revisions), tuple(declared.types), tuple(declared.subscriptions)
+        )
+        known = self.session.registration
+        if not self.session.is_live:
+            return None
+        if (known.types, known.subscriptions) == registration[1:]:
+            return None
+        self._say(WorkerFrame(register=registration))
+        (answer,) = self.session.outbox.registered
+        self.session.outbox.registered.clear()
+        for error in answer.errors:
+            return CallFailure(error.code, error.reason).as_error()
+        return None
+
+    def take(self, data: bytes) -> None:
+        """It has sent a message. Raises `ProtocolViolation`: see `Broker.take`."""
+        message = messages.parse(data)
+        match message.WhichOneof("message"):
+            case "cloud_event":
+                event = messages.event_from(message.cloud_event)
+                publish = Publish(next(self._publish_numbers), event)
+                self._say(WorkerFrame(publishes=[publish]))
+            case "request":
+                number = self._number_of(message.request.request_id)
+                if number is not None:
+                    call = messages.call_from(message.request, number)
+                    self._say(WorkerFrame(calls=[call]))
+            case "response":
+                answered = message.response.request_id
+                if answered.isascii() and answered.isdecimal():
+                    reply = messages.reply_from(message.response, int(answered))
+                    self._say(WorkerFrame(replies=[reply]))
+            case _:
+                log.debug("empty message", client_id=self.client_id)
+
+    async def until_heard(self) -> None:
+        """Wait while it has published more than the broker has taken in.
+
+        Our own workers keep a window. AutoGen's know of none: they are slowed down by not being
+        read.
+        """
+        window = self._switchboard.broker.limits.publish_window
+        outbox = self.session.outbox
+        while (
+            self.session.is_live and self.session.last_publish - outbox.published_through > window
+        ):
+            self._heard.clear()
+            await self._heard.wait()
+
+    def _number_of(self, request_id: str) -> int | None:
+        """A number for a new call; None for one that is open."""
+        if request_id in self._numbers:
+            log.warning("request id used twice", client_id=self.client_id)
+            return None
+        number = next(self._call_numbers)
+        self._numbers[request_id] = number
+        self._request_ids[number] = request_id
+        return number
+
+    def _say(self, frame: WorkerFrame) -> None:
+        self._switchboard.take(self.session, frame)
+
+    # What it is told.
+
+    def next_message(self) -> bytes | None:
+        """What is to be sent next; None when all is said. To ask says that gRPC has the last one.
+
+        It goes on where it was when another stream takes over.
+        """
+        if self._said is None:
+            self._said = self._messages()
+        message = next(self._said, None)
+        if message is None:
+            self._said = None
+        return message
+
+    def _messages(self) -> Iterator[bytes]:
+        while (frame := self.session.outbox.take()) is not None:
+            self._switchboard.tell(self.session, frame)
+            for refusal in frame.publishes_refused:
+                # Nothing in AutoGen's protocol could tell the worker.
+                log.warning("event refused", client_id=self.client_id, reason=refusal.reason)
+            yield from self._answers(frame)
+            yield from self._requests(frame)
+            yield from self._events(frame)
+
+    def _answers(self, frame: HostFrame) -> Iterator[bytes]:
+        for reply in frame.replies:
+            request_id = self._request_ids.pop(reply.call_id, None)
+            if request_id is None:
+                continue
+            del self._numbers[request_id]
+            yield messages.response_to(_fitting(reply), request_id)
+
+    def _requests(self, frame: HostFrame) -> Iterator[bytes]:
+        for call in frame.calls:
+            problem = _problem_of(call)
+            if problem is None:
+                yield messages.request_to(call)
+            else:
+                self._say(WorkerFrame(replies=[Reply(call.id, error=problem)]))
+
+    def _events(self, frame: HostFrame) -> Iterator[bytes]:
+        for event, deliveries in frame.deliveries:
+            size = len(event.content)
+            if size <= MAX_MESSAGE_BYTES:
+                yield messages.event_to(event)
+                self._settle(deliveries, None)
+            else:
+                self._settle(deliveries, too_large("event", size, MAX_MESSAGE_BYTES))
+                log.warning("event too large for an AutoGen worker", bytes=size)
+
+    def _settle(self, deliveries: list[Delivery], problem: str | None) -> None:
+        outcome = ACCEPTED if problem is None else Rejected("too_large", problem)
+        settlements = [
+            Settlement(
+                next(self._settlement_numbers), each.position, each.attempt, each.grant, outcome
+            )
+            for each in deliveries
+            if each.grant is not None
+        ]
+        self._say(WorkerFrame(settlements=settlements))
+
+
+class Stream:
+    """The life of one ``OpenChannel`` or ``OpenControlChannel`` call, as the sender sees it."""
+
+    def __init__(self) -> None:
+        self._wake = asyncio.Event()
+        self._failure: CallboardError | None = None
+        self.is_over = False
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def end(self, failure: CallboardError | None = None) -> None:
+        """Send what there is and end, with ``failure`` when there is one. Idempotent."""
+        if not self.is_over:
+            self.is_over = True
+            self._failure = failure
+            self._wake.set()
+
+    async def woken(self) -> bool:
+        """Wait until there is something to send; False when it is over.
+
+        Raises the failure with which it is to end.
+        """
+        if not self.is_over:
+            await self._wake.wait()
+            self._wake.clear()
+        if self._failure is not None:
+            raise self._failure
+        return not self.is_over
+
+
+async def sent_to(client: Client, stream: Stream) -> AsyncIterator[bytes]:
+    """What to send on a worker's stream, until that is over or another one counts."""
+    while await stream.woken():
+        while client.is_on(stream) and (message := client.next_message()) is not None:
+            yield message
+
+
+def _fitting(reply: Reply) -> Reply:
+    size = len(reply.payload)
+    if size <= MAX_MESSAGE_BYTES:
+        return reply
+    reason = too_large("reply", size, MAX_MESSAGE_BYTES)
+    return Reply(reply.call_id, error=CallFailure(Code.RESOURCE_EXHAUSTED, reason))
+
+
+def _problem_of(call: Call) -> CallFailure | None:
+    """Why a call cannot be passed to an AutoGen worker."""
+    size = len(call.payload)
+    if size <= MAX_MESSAGE_BYTES:
+        return None
+    reason = too_large("call", size, MAX_MESSAGE_BYTES)
+    return CallFailure(Code.RESOURCE_EXHAUSTED, reason)

@@ -1,0 +1,246 @@
+"""The service `agents.AgentRpc`: gRPC's side of AutoGen's protocol.
+
+The service has AutoGen's name and paths. Its messages are of our own package, so handlers take and
+give bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import uuid4
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from callboard.core.errors import CallboardError, InvalidMessage, Unavailable
+from callboard.host.autogen.client import Client, Stream, sent_to
+from callboard.host.autogen.control import ControlRoom
+from callboard.host.autogen.directory import Directory, NoSuchSubscription
+from callboard.host.autogen.messages import subscription_from, subscription_to
+from callboard.log import Logger
+from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
+from callboard.wire.status import status_of
+
+if TYPE_CHECKING:
+    from callboard.host.switchboard import Switchboard
+
+log = Logger(__name__)
+
+SERVICE = "agents.AgentRpc"
+
+UNOPENED_S = 60.0
+"""How long a worker that has registered may be without a stream before it is forgotten.
+
+AutoGen's open one first, but its first registration may arrive before it.
+"""
+
+_UNEXPECTED = "Unexpected <class 'ValueError'>: "
+"""How gRPC words the errors that AutoGen's host does not catch: programs may look for the text."""
+
+Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class AutogenServicer:
+    """All AutoGen workers of a host."""
+
+    def __init__(self, switchboard: Switchboard, tasks: asyncio.TaskGroup) -> None:
+        self._switchboard = switchboard
+        self._tasks = tasks
+        self._directory = Directory()
+        self._clients: dict[str, Client] = {}
+        self._forgetting: dict[str, asyncio.TimerHandle] = {}
+        self._control = ControlRoom(self._directory)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve its methods."""
+        streams = {"OpenChannel": self._open, "OpenControlChannel": self._open_control}
+        unary: dict[str, Callable[[str, bytes], Message]] = {
+            "RegisterAgent": self._register,
+            "AddSubscription": self._add_subscription,
+            "RemoveSubscription": self._remove_subscription,
+            "GetSubscriptions": self._get_subscriptions,
+        }
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.stream_stream_rpc_method_handler(stream) for name, stream in streams.items()
+        }
+        for name, method in unary.items():
+            handlers[name] = grpc.unary_unary_rpc_method_handler(_unary(method))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+    # Streams.
+
+    async def _open(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        client_id = await _client_id_of(context)
+        # Before anything can be said: until then gRPC would repeat all that the worker has sent on
+        # a new connection, should this one break.
+        await context.send_initial_metadata(())
+        stream = Stream()
+        try:
+            client = self._client(client_id)
+            client.attach(stream)
+            self._tasks.create_task(self._read(client, stream, requests), name="read")
+            try:
+                async for message in sent_to(client, stream):
+                    yield message
+            finally:
+                stream.end()
+                self._close(client, stream)
+        except CallboardError as error:
+            await context.abort(status_of(error), str(error))
+
+    async def _read(self, client: Client, stream: Stream, requests: AsyncIterator[bytes]) -> None:
+        """Take in what a worker says; see `WorkerStream.read` on how it ends."""
+        failure: CallboardError | None = None
+        try:
+            async for data in requests:
+                if stream.is_over:
+                    return
+                client.take(data)
+                await client.until_heard()
+        except CallboardError as error:
+            log.warning("stream refused", client_id=client.client_id, reason=str(error))
+            failure = error
+        except grpc.aio.BaseError as error:
+            log.debug("stream broken off", client_id=client.client_id, reason=str(error))
+        except Exception as error:
+            log.exception("message not taken in", client_id=client.client_id)
+            failure = CallboardError(f"the host broke over a message: {type(error).__name__}")
+        finally:
+            stream.end(failure)
+
+    async def _open_control(
+        self, requests: AsyncIterator[bytes], context: Context
+    ) -> AsyncIterator[bytes]:
+        client_id = await _client_id_of(context)
+        await context.send_initial_metadata(())
+        line = self._control.join(client_id)
+        self._tasks.create_task(self._control.read(line, requests), name="read")
+        try:
+            async for message in line.messages():
+                yield message
+        except CallboardError as error:
+            await context.abort(status_of(error), str(error))
+        finally:
+            self._control.leave(line)
+
+    # Unary methods.
+
+    def _register(self, client_id: str, data: bytes) -> Message:
+        agent_type = pb.RegisterAgentTypeRequest.FromString(data).type
+        client = self._client(client_id)
+        self._directory.register(client_id, agent_type)
+        failure = client.declare(self._directory.declared_by(client_id))
+        if failure is not None:
+            self._directory.unregister(agent_type)
+            self._declare_all()
+            raise failure
+        self._declare_all()
+        return pb.RegisterAgentTypeResponse()
+
+    def _add_subscription(self, client_id: str, data: bytes) -> Message:
+        subscription = pb.AddSubscriptionRequest.FromString(data).subscription
+        try:
+            entry = subscription_from(subscription, subscription.id or str(uuid4()))
+        except InvalidMessage as error:
+            msg = "Invalid subscription message."
+            raise _Unexpected(msg) from error
+        self._client(client_id)
+        self._directory.add(client_id, entry)
+        failure = self._declare_all()
+        if failure is not None:
+            self._directory.remove(entry.id)
+            self._declare_all()
+            raise failure
+        return pb.AddSubscriptionResponse()
+
+    def _remove_subscription(self, _client_id: str, data: bytes) -> Message:
+        try:
+            self._directory.remove(pb.RemoveSubscriptionRequest.FromString(data).id)
+        except NoSuchSubscription as error:
+            raise _Unexpected(str(error)) from error
+        self._declare_all()
+        return pb.RemoveSubscriptionResponse()
+
+    def _get_subscriptions(self, _client_id: str, _data: bytes) -> Message:
+        return pb.GetSubscriptionsResponse(
+            subscriptions=[subscription_to(each) for each in self._directory.subscriptions()]
+        )
+
+    # Workers.
+
+    def _client(self, client_id: str) -> Client:
+        """The worker of that id, met now or before."""
+        client = self._clients.get(client_id)
+        if client is not None and client.session.is_live:
+            return client
+        self._switchboard.check_open()
+        if client is not None:
+            self._forget(client)
+        client = self._clients[client_id] = Client(client_id, self._switchboard)
+        client.declare(self._directory.declared_by(client_id))
+        self._forgetting[client_id] = asyncio.get_running_loop().call_later(
+            UNOPENED_S, self._forget_unopened, client
+        )
+        return client
+
+    def _declare_all(self) -> CallboardError | None:
+        """Tell the broker what has changed; the first thing that it does not take."""
+        failures = [
+            client.declare(self._directory.declared_by(client.client_id))
+            for client in self._clients.values()
+        ]
+        return next((failure for failure in failures if failure is not None), None)
+
+    def _close(self, client: Client, stream: Stream) -> None:
+        """A stream is over; with it, when it is the one that counts, the worker."""
+        if client.is_on(stream):
+            self._forget(client)
+
+    def _forget_unopened(self, client: Client) -> None:
+        if not client.is_connected:
+            log.warning("registered and never connected", client_id=client.client_id)
+            self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        self._switchboard.leave(client.session)
+        if self._clients.get(client.client_id) is not client:
+            return
+        del self._clients[client.client_id]
+        self._forgetting.pop(client.client_id).cancel()
+        self._directory.drop(client.client_id)
+        self._declare_all()
+
+
+class _Unexpected(CallboardError):
+    """An error that AutoGen's host does not catch."""
+
+
+def _unary(method: Callable[[str, bytes], Message]) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    """A gRPC method of one that needs no waiting."""
+
+    async def call(data: bytes, context: Context) -> bytes:
+        client_id = await _client_id_of(context)
+        try:
+            return method(client_id, data).SerializeToString()
+        except DecodeError:
+            text, status = "what was sent is no such message", grpc.StatusCode.INVALID_ARGUMENT
+        except _Unexpected as error:
+            text, status = f"{_UNEXPECTED}{error}", grpc.StatusCode.UNKNOWN
+        except Unavailable as error:
+            text, status = str(error), grpc.StatusCode.UNAVAILABLE
+        except CallboardError as error:
+            # Whatever it is: AutoGen's host has no other status.
+            text, status = str(error), grpc.StatusCode.INVALID_ARGUMENT
+        return await context.abort(status, text)
+
+    return call
+
+
+async def _client_id_of(context: Context) -> str:
+    found = dict(context.invocation_metadata() or ()).get("client-id")
+    if found is None:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "client-id metadata not found.")
+    return str(found)
