@@ -113,7 +113,7 @@ class Clerk(RoutedAgent):
         )
 
     @message_handler
-    async def on_note(self, message: Note, ctx: MessageContext) -> Note:
+    async def on_note(self, message: Note, ctx: MessageContext) -> Note | None:
         """Answer with the agent's name before the text, if the text asks for nothing else."""
         self._tell(message, ctx)
         match message.text.split(" "):
