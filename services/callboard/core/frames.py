@@ -157,7 +157,7 @@ class TypeEntry(NamedTuple):
 
     Attributes:
         session_only: It ends with its last worker.
-        exclusive: No other worker may serve it meanwhile.
+        exclusive: No other worker may serve it meanwhile. Our own workers cannot ask for it.
     """
 
     name: str

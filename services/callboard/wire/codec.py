@@ -21,6 +21,9 @@ SENDER_KEY = "agagentsenderkey"
 MESSAGE_KIND = "agmsgkind"
 """The names of CloudEvents attributes that AutoGen's workers write and read."""
 
+NO_SENDER = ("unknown", "unknown")
+"""What AutoGen's workers write, in Python, where no agent has published; in .NET empty ones."""
+
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 """CloudEvents' distributed tracing extension: the trace context in which the event was created."""
@@ -76,7 +79,7 @@ class CloudEventCodec:
         sender = None
         if SENDER_TYPE in attributes and SENDER_KEY in attributes:
             sender = (attributes[SENDER_TYPE].ce_string, attributes[SENDER_KEY].ce_string)
-            sender = sender if all(sender) else None  # AutoGen writes empty ones for none
+            sender = sender if all(sender) and sender != NO_SENDER else None
         match event.WhichOneof("data"):
             case "binary_data":
                 data = event.binary_data
