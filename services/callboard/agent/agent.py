@@ -70,6 +70,9 @@ class Agent(Protocol):
     async def close(self) -> None:
         """Let go of what the agent holds.
 
-        Called once, when its runtime closes it; no turn follows.
+        Called once, when its runtime closes it: no turn runs, and none follows. What is saved here
+        is saved before the agent begins anew, in whichever worker. It has 10 s, or
+        the worker's drain timeout if that is shorter (but at least 3 s), and is cancelled after
+        that; the agents of a worker close side by side. A worker that is killed closes none.
         """
         ...

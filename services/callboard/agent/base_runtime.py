@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from callboard.agent.agent import Agent, AgentMetadata
 from callboard.agent.calls_made import CallsMade, hear, resolve
 from callboard.agent.cancellation import CancellationToken
+from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S
 from callboard.agent.context import MessageContext
 from callboard.agent.declarations import Declarations
 from callboard.agent.exceptions import (
@@ -84,6 +85,7 @@ class BaseRuntime(ABC):
         *,
         intervention_handlers: Sequence[InterventionHandler] | None = None,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
+        close_timeout_s: float = DEFAULT_CLOSE_TIMEOUT_S,
     ) -> None:
         self._codec = codec
         self._call_timeout_s = call_timeout_s
@@ -96,6 +98,7 @@ class BaseRuntime(ABC):
             self._serializers,
             codec,
             on_response=self._intervene_on_response if self._interventions else None,
+            close_timeout_s=close_timeout_s,
         )
         self._tracer: Tracer | None = None
         self._declarations = Declarations()
@@ -498,7 +501,9 @@ class BaseRuntime(ABC):
             message_id, created = envelope.message_id, envelope.trace
         span = tracer.publish(event, message_id, created)
         if created is None and span.context is not None:
-            content = self._codec.with_trace(content, span.context)
+            traced_content = self._codec.with_trace(content, span.context)
+            if len(traced_content) <= self._max_event_bytes:
+                content = traced_content  # else only the hop tells of the trace
 
         def ended(error: CallboardError | None) -> None:
             span.end(error)

@@ -81,14 +81,18 @@ class Activation:
         instance: The agent; None as long as no message has made it.
         is_served: Whether a task runs what is in the mailbox.
         making: Done when the instance that is being made is there, or cannot be made.
+        closing: Done when the instance that there was is closed; None when none is being closed.
+        is_retired: Whether the instance is to be closed when the turn that it runs has ended.
         untold_count: Turns that have begun and whose ends are not told.
         ended: The turns of events among them that have ended, in order.
     """
 
     __slots__ = (
         "agent_id",
+        "closing",
         "ended",
         "instance",
+        "is_retired",
         "is_served",
         "mailbox",
         "making",
@@ -102,14 +106,21 @@ class Activation:
         self.mailbox: Mailbox[Incoming] = Mailbox(max_calls_waiting)
         self.instance: Agent | None = None
         self.making: asyncio.Future[None] | None = None
+        self.closing: asyncio.Future[None] | None = None
+        self.is_retired = False
         self.is_served = False
         self.untold_count = 0
         self.ended: deque[Turn] = deque()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits, runs, is being made, or is still to be told."""
-        return self.mailbox.is_idle and not self.untold_count and self.making is None
+        """Whether nothing waits, runs, is being made or closed, or is still to be told."""
+        return (
+            self.mailbox.is_idle
+            and not self.untold_count
+            and self.making is None
+            and self.closing is None
+        )
 
 
 class TurnOwner(Protocol):

@@ -8,6 +8,9 @@ leaves cancelled serves no further one: what a handler does to either ends with 
 The end of a turn is told in two steps. A turn that published has ended for its agent, whose next
 turn may begin; but it is settled only when the host has all that it published, and fails if that
 was refused. Settlements of one agent leave in order.
+
+An agent that is being closed is not idle: its partition is given up only when `close` has ended,
+and so does another instance of it begin.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, Closings
 from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException
 from callboard.agent.failures import failure_of, raised_by_agent, rejection_of
@@ -85,7 +89,7 @@ class TurnOutput(Protocol):
         ...
 
     def surrendered(self, partitions: Partitions) -> None:
-        """No turn of these partitions runs or will run."""
+        """No turn of these partitions runs or will run, and their agents are closed."""
         ...
 
 
@@ -109,6 +113,7 @@ class TurnRunner:
         *,
         on_response: Callable[[Any, AgentId, AgentId | None], Awaitable[Any]] | None = None,
         max_calls_waiting: int = 64,
+        close_timeout_s: float = DEFAULT_CLOSE_TIMEOUT_S,
     ) -> None:
         """Take in nothing yet, and run nothing before `run`.
 
@@ -121,6 +126,7 @@ class TurnRunner:
                 what it returns is sent.
             max_calls_waiting: Calls that may wait for one agent; more are refused with
                 RESOURCE_EXHAUSTED.
+            close_timeout_s: How long an agent's `close` may take; then it is cancelled.
         """
         self._runtime = runtime
         self._output = output
@@ -139,6 +145,7 @@ class TurnRunner:
         self._turns: dict[TurnId, Turn] = {}
         self._waiting_calls: dict[int, Activation] = {}
         self._busy: set[Activation] = set()
+        self._closings = Closings(close_timeout_s)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_paused = False
         self._no_turns = asyncio.Event()
@@ -154,12 +161,15 @@ class TurnRunner:
     def remove_factory(self, agent_type: str) -> None:
         """Make no more agents of ``agent_type``, and let go of those that there are.
 
-        A turn that runs goes on with the instance that it has.
+        A turn that runs ends with the instance that it has, which is closed then.
         """
         factory = self._factories.pop(agent_type, None)
         for activation in list(self._activations.values()):
             if activation.agent_id.type == agent_type:
-                self._let_go_of_instance(activation, factory)
+                if activation.mailbox.is_running and factory is not None and factory.makes_new:
+                    activation.is_retired = True
+                else:
+                    self._let_go_of_instance(activation, factory)
                 self._check(activation)
 
     def divide(self, partitions: int) -> None:
@@ -188,7 +198,10 @@ class TurnRunner:
 
         Raises `NotFound` for a type without factory.
         """
-        activation = self._activation((agent_id.type, agent_id.key))
+        address = (agent_id.type, agent_id.key)
+        while (closing := self._activation(address).closing) is not None:
+            await asyncio.wait([closing])
+        activation = self._activation(address)
         return activation.instance or await self._instantiate(activation)
 
     # What the host says.
@@ -239,7 +252,8 @@ class TurnRunner:
     def surrender(self, asked: Partitions) -> None:
         """Give partitions up.
 
-        What runs ends, what waits is released, then `TurnOutput.surrendered`.
+        What runs ends, what waits is released, the agents are closed, then
+        `TurnOutput.surrendered`.
         """
         done: list[tuple[int, Grant]] = []
         for partition, grant in asked.partitions:
@@ -292,24 +306,35 @@ class TurnRunner:
             self._go_on(activation)
 
     async def wait_idle(self) -> None:
-        """Return when nothing waits here, no turn runs and all ends of turns are told."""
+        """Return when `is_idle`."""
         await self._idle.wait()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits here, no turn runs and all ends of turns are told."""
+        """Whether nothing waits, no turn runs, no agent closes and all ends of turns are told."""
         return not self._busy
 
-    async def close_agents(self) -> None:
-        """Call ``close`` of every instance, once, and forget them.
+    async def close_agents(self, within_s: float | None = None) -> None:
+        """Call ``close`` of every instance, once, and forget them; return when all have ended.
 
-        One that raises does not keep the others.
+        One that raises does not keep the others. One whose turn still runs is not closed; asked
+        again after that has ended, it is. An agent that asks for it in its own `close` does not
+        wait.
+
+        Args:
+            within_s: Cancel those that take longer; None: they have their whole timeout.
         """
-        instances = self.instances
-        self._activations.clear()
-        self._by_partition.clear()
-        for agent_id, agent in instances.items():
-            await self._close(agent, agent_id)
+        closed: list[Activation] = []
+        for activation in list(self._activations.values()):
+            if activation.mailbox.is_running:
+                agent = str(activation.agent_id)
+                log.warning("agent is not closed: its turn still runs", agent=agent)
+            else:
+                self._begin_close(activation)
+                closed.append(activation)
+        await self._closings.wait(within_s)
+        for activation in closed:
+            self._forget(activation)
 
     # Inside.
 
@@ -406,6 +431,10 @@ class TurnRunner:
         give_way_at = now() + SLICE_S
         try:
             while self._tasks is not None and not task.cancelling():
+                if activation.is_retired and not mailbox.is_running:
+                    self._begin_close(activation)
+                if activation.closing is not None:
+                    break  # its end goes on
                 item = mailbox.next(events=not self._is_paused)
                 if item is None:
                     break
@@ -415,7 +444,7 @@ class TurnRunner:
                     give_way_at = now() + SLICE_S
         finally:
             activation.is_served = False
-        if task.cancelling() and not mailbox.is_idle:
+        if task.cancelling() and not mailbox.is_idle and activation.closing is None:
             self._go_on(activation)
         else:
             self._check(activation)
@@ -544,14 +573,22 @@ class TurnRunner:
         turn.activation.mailbox.finish(turn.id)
 
     def _check(self, activation: Activation) -> None:
-        """An activation may have become idle: see who waits for that."""
+        """An activation may have become idle: see who waits for that.
+
+        Outside of `run` nothing is surrendered: turns that were cancelled have told no end.
+        """
         if not activation.is_idle:
             return
+        if activation.is_retired:
+            self._begin_close(activation)
+            return
         place = (activation.agent_id.type, activation.partition)
-        if place in self._leaving:
+        if place in self._leaving and self._tasks is not None:
             grant = self._leaving[place]
             if self._give_up(place):
                 self._output.surrendered(Partitions(place[0], ((place[1], grant),)))
+            elif not activation.is_idle:
+                return  # it is being closed
         elif activation.instance is None:
             self._forget(activation)  # it cannot be made, or has nothing to do here
         self._busy.discard(activation)
@@ -559,30 +596,48 @@ class TurnRunner:
             self._idle.set()
 
     def _give_up(self, place: tuple[str, int]) -> bool:
-        """Let go of a partition that is asked for, if nothing of it runs; whether it was."""
+        """Let go of a partition that is asked for, if nothing of it runs; whether it was.
+
+        First its agents are closed; the end of the last asks again.
+        """
         activations = self._by_partition.get(place, set())
         if not all(activation.is_idle for activation in activations):
             return False
-        self._given_up[place] = self._leaving.pop(place)
         factory = self._factories.get(place[0])
+        for activation in activations:
+            self._let_go_of_instance(activation, factory)
+        if not all(activation.is_idle for activation in activations):
+            return False
+        self._given_up[place] = self._leaving.pop(place)
         for activation in list(activations):
             self._forget(activation)
             self._busy.discard(activation)
-            self._let_go_of_instance(activation, factory)
         return True
 
     def _let_go_of_instance(self, activation: Activation, factory: AgentFactory | None) -> None:
-        instance, activation.instance = activation.instance, None
-        if instance is not None and factory is not None and factory.makes_new:
-            self._start(self._close(instance, activation.agent_id), "close")
+        if factory is not None and factory.makes_new:
+            self._begin_close(activation)
+        else:
+            activation.instance = None
 
-    async def _close(self, agent: Agent, agent_id: AgentId) -> None:
-        try:
-            await agent.close()
-        except (*NOT_OF_THE_TURN, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            log.warning("agent did not close", agent=str(agent_id), exc_info=error)
+    def _begin_close(self, activation: Activation) -> None:
+        """Close its instance, if it has one; until that has ended it is busy and has no turn."""
+        instance, activation.instance, activation.is_retired = activation.instance, None, False
+        if instance is None:
+            return
+        closing = activation.closing = asyncio.get_running_loop().create_future()
+        self._busy.add(activation)
+        self._idle.clear()
+
+        def ended() -> None:
+            closing.set_result(None)
+            activation.closing = None
+            if activation.mailbox.is_idle:
+                self._check(activation)
+            else:
+                self._go_on(activation)
+
+        self._closings.begin(instance, activation.agent_id, ended)
 
     async def _instantiate(self, activation: Activation) -> Agent:
         """The instance, made when there is none: once, however many ask while it is being made."""

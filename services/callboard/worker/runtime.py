@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
 from callboard.agent.calls_made import hear, resolve
+from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, is_in_close
 from callboard.agent.intervention import InterventionHandler
 from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, cause_of, error_of
@@ -47,6 +48,13 @@ CLOSE_GRACE_S = 2.0
 """How long the host may take to end its half of a stream that a worker has closed."""
 
 
+CUT_OFF_S = 1.0
+"""How long turns may take to end that the drain timeout has cancelled."""
+
+LAST_CLOSES_S = 3.0
+"""How long the agents may take to close that had not closed by then."""
+
+
 class WorkerRuntime(BaseRuntime):
     """Agents that serve a host, and programs that use agents through it.
 
@@ -74,7 +82,8 @@ class WorkerRuntime(BaseRuntime):
             client_id: Names this worker over restarts of its process, so that agents come back.
                 None makes a name of its own for this process.
             connect_timeout_s: How long to look for a host.
-            drain_timeout_s: How long `stop` lets turns go on before it cancels them.
+            drain_timeout_s: How long `stop` lets turns go on, and agents close, before it cancels
+                the turns. Those agents then have `LAST_CLOSES_S` to close.
             call_timeout_s: How long a call may take that names no time.
             intervention_handlers: See messages before they leave, in this order.
             extra_grpc_config: Options for the gRPC channel, after Callboard's own.
@@ -83,6 +92,7 @@ class WorkerRuntime(BaseRuntime):
             CloudEventCodec(),
             intervention_handlers=intervention_handlers,
             call_timeout_s=call_timeout_s,
+            close_timeout_s=min(DEFAULT_CLOSE_TIMEOUT_S, max(drain_timeout_s, LAST_CLOSES_S)),
         )
         self._address = host_address.removeprefix("http://").rstrip("/")
         self._given_client_id = client_id
@@ -137,10 +147,11 @@ class WorkerRuntime(BaseRuntime):
             raise
 
     async def stop(self) -> None:
-        """Leave: finish the turns that run, give back what waits, end the session. Idempotent.
+        """Leave: finish the turns that run, give back what waits, close agents, end the session.
 
         Turns that take longer than the drain timeout are cancelled; the host hands their events out
-        again. While the runtime still looks for a host, it looks no longer.
+        again. While the runtime still looks for a host, it looks no longer. Idempotent. It does not
+        wait where an agent's `close` asks, for which it would wait.
 
         Raises:
             NotAllowedNow: It was not started; or a handler asks, which would wait for itself.
@@ -149,6 +160,8 @@ class WorkerRuntime(BaseRuntime):
             raise _not_started()
         self._refuse_in_turn("stopped")
         self._ask_to_stop()
+        if is_in_close():
+            return
         with suppress(CallboardError):  # a lost host has been reported to all that waited for it
             await asyncio.shield(self._main)
         await self._runner.close_agents()
@@ -246,8 +259,9 @@ class WorkerRuntime(BaseRuntime):
     async def _leave(self, connection: Connection, turns: asyncio.Task[None]) -> None:
         """When asked to stop.
 
-        Ask the host for leave, wait until nothing is left here, close the stream. A host that does
-        not end its half of it is left without a word.
+        Ask the host for leave, wait until nothing is left here, close the stream. It stays open
+        until the agents are closed: its end lets others have them. A host that does not end its
+        half of it is left without a word.
         """
         await self._stop_asked.wait()
         connection.outbox.drain = True
@@ -261,6 +275,8 @@ class WorkerRuntime(BaseRuntime):
         except TimeoutError:
             log.warning("drain timed out", timeout_s=self._drain_timeout_s)
             turns.cancel()
+            await asyncio.wait([turns], timeout=CUT_OFF_S)
+            await self._runner.close_agents(LAST_CLOSES_S)
         connection.close()
         await asyncio.sleep(CLOSE_GRACE_S)  # `connection.run` has returned, if all is well
         log.warning("the host does not end the stream", address=self._address)
@@ -336,7 +352,7 @@ class WorkerRuntime(BaseRuntime):
             self._connection.wake()
 
     def surrendered(self, partitions: Partitions) -> None:
-        """No turn of these partitions runs or will run."""
+        """No turn of these partitions runs or will run, and their agents are closed."""
         if self._connection is not None:
             self._connection.outbox.surrendered.append(partitions)
             self._connection.wake()
