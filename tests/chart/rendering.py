@@ -50,7 +50,12 @@ def values_of(case: str) -> Path:
     return CHART / "ci" / f"{case}-values.yaml"
 
 
-def render(values: Mapping[str, object] | str) -> list[Manifest]:
+def render(
+    values: Mapping[str, object] | str,
+    *options: str,
+    chart: Path = CHART,
+    release: str = RELEASE,
+) -> list[Manifest]:
     """The manifests for values, or for the case of that name, in helm's order.
 
     Raises:
@@ -58,8 +63,9 @@ def render(values: Mapping[str, object] | str) -> list[Manifest]:
     """
     file = str(values_of(values)) if isinstance(values, str) else "-"
     text = tool(
-        *("helm", "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", file),
+        *("helm", "template", release, str(chart), "--namespace", NAMESPACE, "--values", file),
         *("--kube-version", OLDEST_KUBERNETES),  # a helm of one's own build has no idea of any
+        *options,
         given="" if isinstance(values, str) else json.dumps(values),
     )
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]

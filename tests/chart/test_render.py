@@ -204,15 +204,20 @@ def test_names_fit(case: str) -> None:
     assert all(len(name) <= 63 for _, name in names)
 
 
-def test_the_notes_name_what_is_there(case: str) -> None:
+@pytest.mark.parametrize("options", [(), ("--is-upgrade",)], ids=["install", "upgrade"])
+def test_the_notes_name_what_is_there(case: str, options: tuple[str, ...]) -> None:
     """Each command that helm prints is about an object of the release."""
-    manifests = render(yaml.safe_load(values_of(case).read_text()) | {"extraObjects": [NOTES]})
+    values = yaml.safe_load(values_of(case).read_text()) | {"extraObjects": [NOTES]}
+    manifests = render(values, *options)
     text = one(manifests, "ConfigMap", "notes")["data"]["text"]
     names = {f"{m['kind'].lower()}/{m['metadata']['name']}" for m in manifests}
     commands = [line.split() for line in text.splitlines() if "  kubectl" in line]
     assert commands
+    host = next(manifest for manifest in manifests if manifest["kind"] == "StatefulSet")
+    left_alone = bool(options) and host["spec"]["updateStrategy"]["type"] == "OnDelete"
+    assert ("delete" in [command[3] for command in commands]) == left_alone
     for command in commands:
         target = command[4]
-        if command[3] == "exec":
-            target = f"statefulset/{target.removesuffix('-0')}"
+        if command[3] in {"exec", "delete"}:  # a pod of the StatefulSet
+            target = f"statefulset/{target.removeprefix('pod/').removesuffix('-0')}"
         assert target in names, command

@@ -57,3 +57,9 @@ def test_it_forwards_ports_of_services_that_are_there() -> None:
         assert forward["port"] in {port["port"] for port in ports}
     for artifact in SKAFFOLD["build"]["artifacts"]:
         assert (ROOT / artifact["docker"]["dockerfile"]).is_file()
+
+
+def test_it_replaces_the_host_at_every_change() -> None:
+    """Nobody who works on the code has events to keep."""
+    host = one(manifests(), "StatefulSet", "callboard-host")
+    assert host["spec"]["updateStrategy"] == {"type": "RollingUpdate"}

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import kubernetes_validate  # type: ignore[import-untyped] # has neither stubs nor a marker
 import pytest
 import yaml
 from pydantic.alias_generators import to_camel
 
 from callboard.host.settings import HostSettings
-from chart.rendering import CHART, ROOT, Refused, environment, one, pods, render, tool
+from chart.rendering import (
+    CHART,
+    OLDEST_KUBERNETES,
+    ROOT,
+    Refused,
+    environment,
+    one,
+    pods,
+    render,
+    tool,
+)
 
 SAMPLES = "callboard-samples"
 SHOP = {"image": {"repository": "shop", "tag": "1.4"}, "agents": ["shop.agents:setup"]}
@@ -63,6 +78,15 @@ def container(**values: object) -> dict[str, Any]:
         ({"commonLabels": {"a": 1}}, "commonLabels"),
         ({"commonLabels": {"app.kubernetes.io/name": "mine"}}, "app.kubernetes.io/name"),
         (worker(podLabels={"callboard/worker": "other"}), "callboard/worker"),
+        ({"fullnameOverride": "A_b"}, "fullnameOverride"),
+        ({"fullnameOverride": "-"}, "fullnameOverride"),
+        ({"fullnameOverride": "9lives"}, "fullnameOverride"),
+        ({"nameOverride": "a.b"}, "nameOverride"),
+        ({"host": {"updateStrategy": "Recreate"}}, "updateStrategy"),
+        ({"workerDefaults": {"drainTimeoutSeconds": None}}, "drainTimeoutSeconds"),
+        (worker(drainTimeoutSeconds=None), "drainTimeoutSeconds"),
+        ({"workers": None}, "workers"),
+        ({"host": {"probes": None}}, "probes"),
     ],
 )
 def test_misspelt_and_mistyped_values_are_refused(values: dict[str, Any], about: str) -> None:
@@ -102,6 +126,24 @@ def test_misspelt_and_mistyped_values_are_refused(values: dict[str, Any], about:
             {"host": {"env": {"CALLBOARD_MAX_QUEUED_BYTES": "1"}}},
             "host.env has CALLBOARD_MAX_QUEUED_BYTES, which the chart sets",
         ),
+        (worker(args=["--host", "x:1"]), "workers.shop.args has --host: a worker is given the"),
+        (worker(args=["--client-id=x"]), "workers.shop.args has --client-id: it is the pod's name"),
+        (worker(args=["--drain-timeout=600"]), "set workers.shop.drainTimeoutSeconds"),
+        (worker(args=["--connect-timeout", "1"]), "set workers.shop.connectTimeoutSeconds"),
+        (worker(args=["--health-address=:1"]), "set workers.shop.probes"),
+        (
+            {"workerDefaults": {"args": ["--drain-timeout", "600"]}} | worker(),
+            "workers.shop.args has --drain-timeout",
+        ),
+        ({"otel": {"sampler": "always_on"}}, "otel.sampler is set and nothing says where traces"),
+        ({"otel": {"resourceAttributes": {"a": "b"}}}, "otel.resourceAttributes is set and"),
+        ({"otel": {"headersSecret": {"name": "x", "key": "y"}}}, "otel.headersSecret is set and"),
+        (worker(volumes=[{"name": "tmp", "emptyDir": {}}]), "workers.shop.volumes has a `tmp`"),
+        (
+            worker(volumeMounts=[{"name": "scratch", "mountPath": "/tmp/"}]),
+            "workers.shop.volumeMounts has /tmp",
+        ),
+        ({"host": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}, "host.volumes has a `tmp`"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], says: str) -> None:
@@ -162,15 +204,132 @@ def test_defaults_are_for_every_worker() -> None:
         assert environment({"spec": spec})["CALLBOARD_DRAIN_TIMEOUT_S"] == "0.5"
 
 
-def test_a_pods_own_labels_go_before_those_of_all() -> None:
-    """A label of both is rendered once."""
-    values = worker(podLabels={"tier": "own", "a": "1"}) | {
-        "commonLabels": {"tier": "all", "b": "2"}
+def test_labels_of_all_objects_are_not_for_pods() -> None:
+    """Pods have labels of their own: Kubernetes replaces a pod whose labels change."""
+    values = worker(podLabels={"tier": "own"}) | {
+        "commonLabels": {"tier": "all", "b": "2"},
+        "jaeger": {"enabled": True},
     }
-    manifest = one(render(values), "Deployment", "callboard-shop")
-    labels = manifest["spec"]["template"]["metadata"]["labels"]
-    assert (labels["tier"], labels["a"], labels["b"]) == ("own", "1", "2")
+    manifests = render(values)
+    owned = [pod for name, pod in pods(manifests) if not name.startswith("Pod/")]
+    assert all("b" not in pod["metadata"]["labels"] for pod in owned)
+    assert all(manifest["metadata"]["labels"]["b"] == "2" for manifest in manifests)
+    manifest = one(manifests, "Deployment", "callboard-shop")
+    assert manifest["spec"]["template"]["metadata"]["labels"]["tier"] == "own"
     assert manifest["metadata"]["labels"]["tier"] == "all"
+
+
+def test_a_newer_version_changes_no_more_of_a_pod_than_its_image(tmp_path: Path) -> None:
+    """With images that are named, an upgrade of the chart leaves every pod as it is."""
+    newer = tmp_path / "callboard"
+    shutil.copytree(CHART, newer)
+    about = (newer / "Chart.yaml").read_text()
+    (newer / "Chart.yaml").write_text(
+        about.replace('appVersion: "0.1.0"', 'appVersion: "9.9.9"').replace(
+            "version: 0.1.0", "version: 9.9.9"
+        )
+    )
+    values = {"image": {"tag": "7"}, "jaeger": {"enabled": True}} | worker()
+
+    def owned(chart: Path) -> dict[str, Any]:
+        every = dict(pods(render(values, chart=chart)))
+        return {name: pod for name, pod in every.items() if not name.startswith("Pod/")}
+
+    assert owned(newer) == owned(CHART)
+
+
+def test_an_upgrade_leaves_the_host_to_the_operator() -> None:
+    """Its pod is replaced when somebody deletes it, for its events end with it."""
+    host = one(render({}), "StatefulSet", "callboard-host")
+    assert host["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    rolling = render({"host": {"updateStrategy": "RollingUpdate"}})
+    host = one(rolling, "StatefulSet", "callboard-host")
+    assert host["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
+
+
+def test_selectors_stay_under_another_name() -> None:
+    """Kubernetes never changes them; ``nameOverride`` is for the names of objects only."""
+
+    def selectors(name: str) -> list[Any]:
+        manifests = render({"fullnameOverride": "board", "nameOverride": name})
+        return [m["spec"]["selector"] for m in manifests if "selector" in m.get("spec", {})]
+
+    assert selectors("boards") == selectors("")
+
+
+def test_an_option_is_read_up_to_its_whole_name() -> None:
+    """What a worker of one's own may take is not refused for how it begins."""
+    args = ["--hosts", "x", "--host-name=y", "drain-timeout", "--log-level=debug"]
+    assert container(args=args)["args"] == [*args, "shop.agents:setup"]
+
+
+@pytest.mark.parametrize(
+    "values", [{"host": {"env": {"X": None}}}, {"workerDefaults": {"env": {"X": "1", "Y": "2"}}}]
+)
+def test_null_takes_a_variable_away(values: dict[str, Any]) -> None:
+    """As everywhere in helm: from the defaults, or one that never was."""
+    manifests = render(worker(env={"X": None}) | values)
+    for name, pod in pods(manifests):
+        if name != "Deployment/callboard-samples":
+            assert "X" not in environment(pod), name
+    if "workerDefaults" in values:
+        assert environment(dict(pods(manifests))["Deployment/callboard-shop"])["Y"] == "2"
+
+
+def test_a_host_reads_files_of_your_own() -> None:
+    """A certificate of the collector's authority, for one."""
+    ours = [{"name": "authority", "configMap": {"name": "authority"}}]
+    mounts = [{"name": "authority", "mountPath": "/etc/authority", "readOnly": True}]
+    manifests = render({"host": {"volumes": ours, "volumeMounts": mounts}})
+    spec = one(manifests, "StatefulSet", "callboard-host")["spec"]["template"]["spec"]
+    assert spec["volumes"][1:] == ours
+    assert spec["containers"][0]["volumeMounts"][1:] == mounts
+
+
+@pytest.mark.parametrize("release", ["9lives", "a.b"])
+def test_a_release_whose_name_no_service_may_have_is_refused(release: str) -> None:
+    """Helm takes more names than DNS; another name for the objects is the way out."""
+    with pytest.raises(Refused, match="set fullnameOverride"):
+        render({}, release=release)
+    assert render({"fullnameOverride": "lives"}, release=release)
+
+
+def paths(values: dict[str, Any], *above: str) -> Iterator[tuple[str, ...]]:
+    for key, value in values.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from paths(value, *above, key)
+
+
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "path",
+    # Security contexts are Kubernetes' own: what is left of them is for Kubernetes to judge.
+    [path for path in paths(DEFAULTS) if "ecurityContext" not in path[0] or len(path) == 1],
+    ids=".".join,
+)
+def test_null_is_taken_or_refused_with_a_reason(path: tuple[str, ...]) -> None:
+    """Helm takes a default away for it; what is left is whole, or a fault that is told."""
+    values: Any = None
+    for key in reversed(path):
+        values = {key: values}
+    if path[0] == "jaeger" and path != ("jaeger",):
+        values["jaeger"].setdefault("enabled", True)
+    try:
+        manifests = render(values)
+    except Refused as refused:
+        reason = str(refused)
+        assert "specifications of the schema" in reason or path[-1] in reason
+        assert "nil pointer" not in reason
+        return
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, OLDEST_KUBERNETES, strict=True)
+    for _, pod in pods(manifests):
+        assert not {"None", "null", "", "<no value>"} & set(map(str, environment(pod).values()))
+        (made,) = pod["spec"]["containers"]
+        assert re.fullmatch(r"\S+:[\w.-]+", made["image"])
 
 
 def test_probes_ask_for_the_services_that_are_served() -> None:

@@ -30,14 +30,20 @@ def cluster() -> client.VersionApi:
 
 @pytest.fixture(scope="session")
 def release(cluster: client.VersionApi) -> Iterator[Release]:
-    """The chart with Jaeger, in a namespace that admits no pod beyond ``restricted``."""
+    """The chart with Jaeger, in a namespace that admits no pod beyond ``restricted``.
+
+    Beside it there is a namespace that admits all, for pods that kill workers.
+    """
     core = client.CoreV1Api()
     name = f"callboard-e2e-{uuid4().hex[:6]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    killers = f"{name}-killers"
     core.create_namespace({"metadata": {"name": name, "labels": labels}})
+    core.create_namespace({"metadata": {"name": killers}})
     try:
-        release = Release(name)
+        release = Release(name, killers)
         release.install("--set=jaeger.enabled=true")
         yield release
     finally:
-        core.delete_namespace(name)
+        for namespace in (name, killers):
+            core.delete_namespace(namespace)

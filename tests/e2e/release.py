@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from kubernetes import client, watch
 
@@ -22,6 +24,8 @@ NAME = "callboard"
 HOST = f"{NAME}:50051"
 WORKERS = f"{NAME}-samples"
 WORKER_IMAGE = os.environ["WORKER_IMAGE"]
+KILL = Path(__file__).with_name("kill.py")
+KILLED = 128 + SIGKILL
 DEADLINE_S = 120.0
 POLL_S = 0.5
 
@@ -35,10 +39,14 @@ RESTRICTED = {
 
 
 class Release:
-    """The chart, installed in ``namespace``."""
+    """The chart, installed in ``namespace``.
 
-    def __init__(self, namespace: str) -> None:
+    Pods that share a node's processes go to the namespace ``killers``.
+    """
+
+    def __init__(self, namespace: str, killers: str) -> None:
         self.namespace = namespace
+        self._killers = killers
         self._core = client.CoreV1Api()
 
     def helm(self, *arguments: str) -> str:
@@ -66,6 +74,70 @@ class Release:
         selector = "app.kubernetes.io/component=worker"
         pods = self._core.list_namespaced_pod(self.namespace, label_selector=selector)
         return sorted(pod.metadata.name for pod in pods.items)
+
+    def ready_workers(self) -> list[str]:
+        """Those that serve, and are not asked to leave."""
+        return [name for name in self.workers() if self._is_ready(self._pod(name))]
+
+    def kill(self, worker: str) -> None:
+        """SIGKILL for a worker; return when its pod says so. Its next container may run by then."""
+        pod = self._pod(worker)
+        (status,) = pod.status.container_statuses
+        killed = status.container_id
+        killer = f"kill-{uuid4().hex[:6]}"
+        command = ["python3", "-c", KILL.read_text(), killed.partition("://")[2]]
+        main = {"name": "main", "image": WORKER_IMAGE, "command": command}
+        spec = {
+            "containers": [main],
+            "hostPID": True,
+            "nodeName": pod.spec.node_name,
+            "restartPolicy": "Never",
+        }
+        self._core.create_namespaced_pod(
+            self._killers, {"metadata": {"name": killer}, "spec": spec}
+        )
+
+        def code() -> int | None:
+            """That of the container that was killed; None while it runs, for all that is known."""
+            (status,) = self._pod(worker).status.container_statuses
+            for state in (status.state.terminated, status.last_state.terminated):
+                if state and state.container_id == killed:
+                    return int(state.exit_code)
+            return None
+
+        wait_until(lambda: code() is not None, f"the end of {worker}")
+        assert code() == KILLED
+
+    def host(self) -> str:
+        """The identity of the host's pod, which another of the same name does not have."""
+        return str(self._pod(f"{NAME}-host-0").metadata.uid)
+
+    def updated_hosts(self) -> int:
+        """How many hosts are what the last upgrade said."""
+        columns = "--output=custom-columns=UPDATED:.status.updatedReplicas"
+        said = self.kubectl("get", f"statefulset/{NAME}-host", columns, "--no-headers").strip()
+        return 0 if said == "<none>" else int(said)
+
+    def replace_host(self) -> None:
+        """Delete the host's pod; return when the next is ready."""
+        self.kubectl("delete", "pod", f"{NAME}-host-0")
+        wait_until(self._has_host, "the next host")
+
+    def _has_host(self) -> bool:
+        try:
+            return self._is_ready(self._pod(f"{NAME}-host-0"))
+        except client.ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return False
+
+    def _pod(self, name: str) -> Any:
+        return self._core.read_namespaced_pod(name, self.namespace)
+
+    @staticmethod
+    def _is_ready(pod: Any) -> bool:
+        conditions = {c.type: c.status for c in pod.status.conditions or ()}
+        return conditions.get("Ready") == "True" and not pod.metadata.deletion_timestamp
 
     def start(self, pod: str, *command: str) -> None:
         """Start a pod that runs ``command`` once, in the workers' image, beside the workers."""
@@ -105,7 +177,7 @@ class Release:
         """Wait until the pod has ended with 0; what it has written."""
 
         def phase() -> str:
-            return str(self._core.read_namespaced_pod(pod, self.namespace).status.phase)
+            return str(self._pod(pod).status.phase)
 
         wait_until(lambda: phase() in ("Succeeded", "Failed"), f"the end of {pod}")
         written = self.log(pod)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from random import Random
 
 import pytest
 
 from e2e.load import answered, finish_load, start_load, wait_for_answers
-from e2e.release import WORKERS, Release
+from e2e.release import WORKERS, Release, wait_until
 
 RATE = 100
 MINUTES = float(os.environ.get("MINUTES", "5"))
@@ -24,12 +25,14 @@ def test_nothing_is_lost_whatever_happens_to_workers(release: Release) -> None:
     wait_for_answers(release, "load-soak", RATE)
     random = Random(SEED)
     # The last tenth is left alone, so that what waits can be handled before the deadline.
+    counts: Counter[str] = Counter()
     while (done := answered(release, "load-soak")) < events * 0.9:
         action = random.choice([scale, delete, kill, replace])
+        counts[action.__name__] += 1
         print(f"{done} of {events} answered: {action.__name__} {action(release, random)}")
     release.scale(2)
     report = finish_load(release, "load-soak")
-    print(report)
+    print(dict(counts), report)
     assert report["answered"] == report["published"] == events
 
 
@@ -50,9 +53,10 @@ def delete(release: Release, random: Random) -> str:
 
 
 def kill(release: Release, random: Random) -> str:
-    """One of the workers, without time to drain."""
-    pod = random.choice(release.workers())
-    release.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    """One of the workers, by SIGKILL; Kubernetes starts it again in its pod, later each time."""
+    wait_until(lambda: bool(release.ready_workers()), "a worker to kill")
+    pod = random.choice(release.ready_workers())
+    release.kill(pod)
     return pod
 
 

@@ -58,13 +58,27 @@ def test_events_wait_while_there_is_no_worker(release: Release) -> None:
     assert finish_load(release, "load-none")["answered"] == 300
 
 
+def test_nothing_is_lost_when_workers_are_killed(release: Release) -> None:
+    """Both of them, one after the other, by SIGKILL while events flow: exit code 137, no drain."""
+    start_load(release, "load-kill", events=2_000, rate=RATE)
+    for number, worker in enumerate(release.ready_workers(), start=1):
+        wait_for_answers(release, "load-kill", number * 400)
+        release.kill(worker)
+    assert number == 2
+    assert answered(release, "load-kill") < 2_000, "the load ended before the last kill"
+    report = finish_load(release, "load-kill")
+    assert report["published"] == report["answered"] == 2_000
+    assert report["missing"] == 0
+
+
 def test_an_upgrade_keeps_the_scale_and_loses_nothing(release: Release) -> None:
-    """Every worker's pod is replaced while events flow; there are as many as before."""
-    before, replaced = release.now(), release.workers()
+    """Every worker's pod is replaced while events flow, and none added; the host's stays."""
+    before, replaced, host = release.now(), release.workers(), release.host()
+    assert release.updated_hosts() == 1
     start_load(release, "load-upgrade", events=2_000, rate=RATE)
     wait_for_answers(release, "load-upgrade", 200)
-    annotate = "--set=workerDefaults.podAnnotations.upgraded=yes"
-    release.helm("upgrade", NAME, str(CHART), "--reuse-values", annotate, "--wait", "--timeout=2m")
+    change = "--set=log.level=debug"  # of each pod
+    release.helm("upgrade", NAME, str(CHART), "--reuse-values", change, "--wait", "--timeout=2m")
     release.kubectl("rollout", "status", f"deployment/{WORKERS}", "--timeout=60s")
     wait_until(lambda: not set(release.workers()) & set(replaced), "the old pods' end")
     assert len(release.workers()) == len(replaced) == 2
@@ -72,6 +86,8 @@ def test_an_upgrade_keeps_the_scale_and_loses_nothing(release: Release) -> None:
     report = finish_load(release, "load-upgrade")
     assert report["answered"] == 2_000
     assert release.endings(before) == dict.fromkeys(replaced, 0)
+    assert release.host() == host, "its events would be gone"
+    assert release.updated_hosts() == 0
 
 
 def test_jaeger_shows_the_way_of_one_event(release: Release) -> None:
@@ -104,9 +120,12 @@ def test_jaeger_shows_the_way_of_one_event(release: Release) -> None:
 
 
 def test_workers_come_back_after_the_host_was_lost(release: Release) -> None:
-    """They end, Kubernetes starts them again, and they find the new host; nobody has to help."""
-    release.kubectl("delete", "pod", f"{NAME}-host-0")
-    release.kubectl("rollout", "status", f"statefulset/{NAME}-host", "--timeout=60s")
+    """They end, Kubernetes starts them again, and they find the new host; nobody has to help.
+
+    The new host is what the last upgrade said.
+    """
+    release.replace_host()
+    assert release.updated_hosts() == 1
     workers = release.workers()
 
     def are_back() -> bool:
@@ -118,15 +137,18 @@ def test_workers_come_back_after_the_host_was_lost(release: Release) -> None:
 
 
 def test_uninstall_leaves_nothing(release: Release) -> None:
-    """No object of the release is left, nor a pod of it."""
+    """No object of the release is left but the pods of `helm test`, which helm keeps."""
     release.helm("uninstall", NAME, "--wait", "--timeout=2m")
     kinds = "all,configmaps,secrets,serviceaccounts,persistentvolumeclaims"
-    selector = f"--selector=app.kubernetes.io/instance={NAME},app.kubernetes.io/component!=test"
+    selector = f"--selector=app.kubernetes.io/instance={NAME}"
+    kept = [f"pod/{NAME}-test-hello", f"pod/{NAME}-test-roundtrip"]
 
-    def left() -> str:
-        return release.kubectl("get", kinds, selector, "--output=name", "--ignore-not-found")
+    def left() -> list[str]:
+        return release.kubectl("get", kinds, selector, "--output=name").split()
 
-    wait_until(lambda: not left(), "the end of all objects")
+    wait_until(lambda: sorted(left()) == kept, "the end of all objects")
+    release.kubectl("delete", "pods", f"{selector},app.kubernetes.io/component=test")
+    assert not left()
 
 
 def tags(part: Any) -> dict[str, Any]:

@@ -5,16 +5,12 @@ operations: 50052
 health: 50053
 {{- end }}
 
-{{- define "callboard.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 46 | trimSuffix "-" }}
-{{- end }}
-
 {{/* At most 46 characters: a StatefulSet's name goes into a label of 63 with a hash behind it. */}}
 {{- define "callboard.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" }}
 {{- else }}
-{{- $name := include "callboard.name" . }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if contains $name .Release.Name }}
 {{- .Release.Name | trunc 46 | trimSuffix "-" }}
 {{- else }}
@@ -28,9 +24,11 @@ health: 50053
 {{- printf "%s-%s" (include "callboard.fullname" .root | trunc (int (sub 62 (len .part))) | trimSuffix "-") .part }}
 {{- end }}
 
-{{/* What never changes for the life of an object: (dict "root" $ "component" "worker" "worker" "samples"). */}}
+{{/*
+What never changes for the life of an object, whatever name it has: (dict "root" $ "component" "worker" "worker" "samples").
+*/}}
 {{- define "callboard.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "callboard.name" .root }}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .worker }}
@@ -49,12 +47,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* The labels of a pod: those of its owner but the chart's version, which would restart pods for nothing. */}}
+{{/* The labels of a pod: no version and none of commonLabels, because a pod is replaced for each that changes. */}}
 {{- define "callboard.podLabels" -}}
 {{ include "callboard.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: callboard
-{{- with merge (dict) (.podLabels | default dict) .root.Values.commonLabels }}
+{{- with .podLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -120,8 +117,10 @@ serviceAccountName: {{ .account }}
 automountServiceAccountToken: false
 # Else each Service of the namespace would set variables, and those of this one begin with CALLBOARD_.
 enableServiceLinks: false
+{{- with .root.Values.podSecurityContext }}
 securityContext:
-  {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* Where a pod goes, each only when it is set. */}}
@@ -143,9 +142,10 @@ grpc:
 {{ toYaml (omit .probe "enabled") }}
 {{- end }}
 
-{{/* Variables by name, as text or as a source. */}}
+{{/* Variables by name, as text or as a source; null is none. */}}
 {{- define "callboard.env" -}}
 {{- range $name, $value := . }}
+{{- if not (kindIs "invalid" $value) }}
 - name: {{ $name }}
   {{- if kindIs "map" $value }}
   valueFrom:
@@ -155,6 +155,7 @@ grpc:
   {{- else }}
   value: {{ $value | toJson | quote }}
   {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
