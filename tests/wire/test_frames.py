@@ -89,9 +89,10 @@ worker_frames = st.builds(
     | st.builds(
         Registration,
         numbers,
-        st.lists(st.builds(TypeEntry, texts, st.booleans(), st.just(False)), max_size=some).map(
-            tuple
-        ),
+        st.lists(
+            st.builds(TypeEntry, texts, st.booleans(), exclusive=st.just(value=False)),
+            max_size=some,
+        ).map(tuple),
         st.lists(
             st.builds(SubscriptionEntry, texts, texts, st.sampled_from(["type", "prefix"]), texts),
             max_size=some,

@@ -102,9 +102,9 @@ class AgentTypes:
         for pattern in list(self._declared.get(name, {})):
             self._withdraw(name, pattern, None)
 
-    def subscribers(self, topic_type: str) -> tuple[str, ...]:
-        """The names of the types subscribed to ``topic_type``, known or not."""
-        return self._routes.match(topic_type)
+    def subscribers(self, topic_type: str, *, any_text: bool = False) -> tuple[str, ...]:
+        """The names of the types subscribed to ``topic_type``, known or not: see `Routes.match`."""
+        return self._routes.match(topic_type, any_text=any_text)
 
     def patterns(self, name: str) -> list[Pattern]:
         """What the type subscribes to, in order."""

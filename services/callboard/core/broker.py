@@ -257,9 +257,7 @@ class Broker:
             event = publish.event
             targets: tuple[Address, ...] = ()
             try:
-                if not session.is_foreign:
-                    check_key("topic source", event.topic_source)
-                targets = self._route(event)
+                targets = self._route(event, any_text=session.is_foreign)
             except CallboardError as error:
                 refusal: Refusal | None = Refusal(number, error.code, str(error))
             else:
@@ -329,9 +327,11 @@ class Broker:
 
     # Inside.
 
-    def _route(self, event: Event) -> tuple[Address, ...]:
-        names = self.types.subscribers(event.topic_type)
+    def _route(self, event: Event, *, any_text: bool) -> tuple[Address, ...]:
+        names = self.types.subscribers(event.topic_type, any_text=any_text)
         source = event.topic_source
+        if not any_text:
+            check_key("topic source", source)
         sender = event.sender
         known = self.types.get
         return tuple(

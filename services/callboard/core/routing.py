@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal, TypeAlias
 
+from callboard.core.errors import InvalidIdentifier
 from callboard.core.identity import check_topic_type
 
 Kind: TypeAlias = Literal["type", "prefix"]
@@ -61,8 +62,12 @@ class Routes:
                 if not self._prefix_lengths[len(pattern)]:
                     del self._prefix_lengths[len(pattern)]
 
-    def match(self, topic_type: str) -> tuple[str, ...]:
+    def match(self, topic_type: str, *, any_text: bool = False) -> tuple[str, ...]:
         """The agent types subscribed to ``topic_type``, each once, in the order of their names.
+
+        Args:
+            topic_type: The topic's type.
+            any_text: It need not be one.
 
         Raises:
             InvalidIdentifier: That is no topic type. Checked here, where it costs nothing for those
@@ -70,7 +75,12 @@ class Routes:
         """
         answer = self._answers.get(topic_type)
         if answer is None:
-            check_topic_type(topic_type)
+            try:
+                check_topic_type(topic_type)
+            except InvalidIdentifier:
+                if any_text:
+                    return self._find(topic_type)
+                raise
             answer = self._find(topic_type)
             if len(self._answers) >= MAX_REMEMBERED:
                 self._answers.clear()
