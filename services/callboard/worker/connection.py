@@ -34,6 +34,8 @@ from callboard.wire.v1 import agent_host_pb2 as pb
 
 log = Logger(__name__)
 
+Connectivity = grpc.ChannelConnectivity
+
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 """Pauses between attempts to connect.
@@ -42,12 +44,15 @@ Doubled each time, and cut by a random part of up to a half.
 """
 
 ATTEMPT_S = 3.0
-"""How long a channel may take to connect before another takes its place.
+"""How long the first channel may take to connect before another takes its place.
 
 gRPC asks a name server that knew no answer ever more rarely, after 1, 1.6, 2.6 to 120 s, and asks
 again for an address where nothing answers 30 s after it did; no option bounds the first, and both
 begin anew with a channel. Measured with a name that appears after 21 s: found 6 s later by one
 channel, 1 s later by one every 3 s.
+
+Twice as long after each one that had not failed: where the first name server is dead, one lookup
+takes 5 s or more, and what begins it anew every 3 s never hears the answer.
 """
 
 STREAM_ERRORS = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
@@ -109,7 +114,7 @@ class Connection:
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + timeout_s
-        pause_s = FIRST_PAUSE_S
+        pause_s, attempt_s = FIRST_PAUSE_S, ATTEMPT_S
         while True:
             channel = grpc.aio.insecure_channel(
                 address, options=[*channel_options(), *extra_options]
@@ -118,8 +123,11 @@ class Connection:
                 # Around a read as well, which leaks a little memory in gRPC when it is cancelled
                 # (grpc/grpc#43360): once, where somebody listens and is no host, or a frozen one.
                 async with asyncio.timeout_at(give_up_at):
-                    if await _is_ready(channel):
+                    state = await _connect(channel, attempt_s)
+                    if state is Connectivity.READY:
                         return await cls._greet(address, channel, identity)
+                if state is Connectivity.CONNECTING:
+                    attempt_s *= 2
                 await _close(channel)
             except TimeoutError as error:
                 await _close(channel)
@@ -232,14 +240,21 @@ class Connection:
             log.debug("stream ended", address=self.address)
 
 
-async def _is_ready(channel: grpc.aio.Channel) -> bool:
-    """Whether it connected within `ATTEMPT_S`."""
-    try:
-        async with asyncio.timeout(ATTEMPT_S):
-            await channel.channel_ready()
-    except TimeoutError:
-        return False
-    return True
+async def _connect(channel: grpc.aio.Channel, within_s: float) -> Connectivity:
+    """READY once it is connected.
+
+    After ``within_s`` TRANSIENT_FAILURE if it has failed meanwhile, CONNECTING if it is still at it
+    for the first time: looks the name up, or waits for an answer.
+    """
+    reached = Connectivity.CONNECTING
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while (state := channel.get_state(try_to_connect=True)) is not Connectivity.READY:
+                if state is Connectivity.TRANSIENT_FAILURE:
+                    reached = state
+                await channel.wait_for_state_change(state)
+            reached = state
+    return reached
 
 
 async def _close(channel: grpc.aio.Channel) -> None:
