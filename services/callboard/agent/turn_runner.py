@@ -31,6 +31,7 @@ from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incomin
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
     Code,
+    InvalidIdentifier,
     InvalidMessage,
     NotFound,
     RemoteAgentError,
@@ -506,7 +507,7 @@ class TurnRunner:
     async def _handle_call(self, turn: Turn, call: Call) -> Reply:
         envelope = self._codec.decode_payload(call.payload)
         message = self._read(envelope)
-        sender = AgentId(*call.sender) if call.sender else None
+        sender = _sender_of(call.sender)
         context = MessageContext(
             sender=sender,
             topic_id=None,
@@ -693,13 +694,21 @@ def _event_of(turn: Turn, incoming: Incoming) -> tuple[Any, MessageContext]:
     """What the handler of ``turn`` gets. Raises `InvalidMessage` or `InvalidIdentifier`."""
     envelope, message = incoming.decoded()
     context = MessageContext(
-        sender=AgentId(*envelope.sender) if envelope.sender else None,
+        sender=_sender_of(envelope.sender),
         topic_id=TopicId(*envelope.topic) if envelope.topic else None,
         is_rpc=False,
         cancellation_token=turn.token,
         message_id=envelope.message_id,
     )
     return message, context
+
+
+def _sender_of(address: Address | None) -> AgentId | None:
+    """Who sent a message. None also for an AutoGen agent with a name that our rules refuse."""
+    try:
+        return None if address is None else AgentId(*address)
+    except InvalidIdentifier:
+        return None
 
 
 def _readable(envelope: Callable[[], Envelope]) -> Envelope | None:
