@@ -59,6 +59,10 @@ STREAM_ERRORS = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateE
 """What gRPC raises from a read or write on a stream that is over: a status, its own failure to
 carry the operation out ("Internal error from Core"), or the state of a call that has ended."""
 
+WRITTEN_TOO_LATE = "Internal error from Core"
+"""The status that grpcio makes up for a stream that has ended, when a write finds out before the
+status of the host is there. What that would have said is lost; to try again tells."""
+
 
 class Welcome(NamedTuple):
     """What the host said when it took the worker in; see ``Welcome`` in the proto."""
@@ -293,6 +297,8 @@ async def _ending_of(call: Any, address: str) -> CallboardError:
     code, details = await call.code(), await call.details()
     if code is grpc.StatusCode.OK:
         return Unavailable(f"the host at {address} ended the stream")
+    if code is grpc.StatusCode.INTERNAL and details == WRITTEN_TOO_LATE:
+        return Unavailable(f"lost the host at {address}: it ended the stream")
     error = error_from(
         grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
     )
