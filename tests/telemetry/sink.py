@@ -56,6 +56,12 @@ class Sink(service.TraceServiceServicer):
         with self._changed:
             return {span.name for span in self._spans}
 
+    @property
+    def count(self) -> int:
+        """Of spans so far."""
+        with self._changed:
+            return len(self._spans)
+
     def trace_with(self, is_complete: Callable[[Sequence[Seen]], bool]) -> list[Seen]:
         """Wait until the spans of one trace, whichever, are complete; them."""
 

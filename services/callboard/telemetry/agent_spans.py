@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextvars import Token
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Span,
     SpanKind,
     Tracer,
@@ -16,6 +17,7 @@ from opentelemetry.trace import (
 )
 
 from callboard.telemetry import names
+from callboard.telemetry.harmless import harmless, nothing
 from callboard.telemetry.spans import (
     context_of,
     end,
@@ -52,6 +54,28 @@ class SentSpan:
         end(self._span, error)
 
 
+class TurnSpan:
+    """A block whose code finds the span as the current one, and which ends it."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _make_current(self._span)
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _leave(self._token)
+        if error is not None:
+            record(self._span, error)
+        end(self._span, error)
+
+
 class AgentSpans:
     """Makes the spans of one runtime; the `callboard.agent.tracing.Tracer` of a process with any.
 
@@ -71,6 +95,7 @@ class AgentSpans:
             if port.isdecimal():
                 self._sent[names.SERVER_PORT] = int(port)
 
+    @harmless(instead=lambda *_: SentSpan(INVALID_SPAN))
     def publish(self, event: Event, message_id: str, created: TraceContext | None) -> SentSpan:
         """An event is published.
 
@@ -97,6 +122,7 @@ class AgentSpans:
             )
         )
 
+    @harmless(instead=lambda *_: SentSpan(INVALID_SPAN))
     def call(self, call: Call, message_id: str) -> SentSpan:
         """An agent is called."""
         agent_type = call.target[0]
@@ -116,10 +142,10 @@ class AgentSpans:
             )
         )
 
-    @contextmanager
+    @harmless(instead=lambda *_: TurnSpan(INVALID_SPAN))
     def process_event(
         self, delivery: Delivery, envelope: Envelope | None, partition: int
-    ) -> Iterator[None]:
+    ) -> TurnSpan:
         """The turn of an event, for the length of the block; None for one that cannot be read."""
         created = None if envelope is None else envelope.trace
         parent = parent_of(delivery.event.hop, created)
@@ -139,11 +165,10 @@ class AgentSpans:
                 attributes=attributes,
                 links=link_to(created),
             )
-        with _current(span):
-            yield
+        return TurnSpan(span)
 
-    @contextmanager
-    def process_call(self, call: Call, envelope: Envelope | None, partition: int) -> Iterator[None]:
+    @harmless(instead=lambda *_: TurnSpan(INVALID_SPAN))
+    def process_call(self, call: Call, envelope: Envelope | None, partition: int) -> TurnSpan:
         """The turn of a call, for the length of the block; None for one that cannot be read."""
         attributes: dict[str, AttributeValue] = {names.DESTINATION: call.target[0]}
         if envelope is not None:
@@ -157,8 +182,7 @@ class AgentSpans:
             parent=parent_of(call.hop),
             attributes=attributes,
         )
-        with _current(span):
-            yield
+        return TurnSpan(span)
 
     def _of_turn(self, agent: Address, partition: int) -> dict[str, AttributeValue]:
         agent_type, key = agent
@@ -172,20 +196,14 @@ class AgentSpans:
         }
 
 
-@contextmanager
-def _current(span: Span) -> Iterator[None]:
-    """A block whose code finds ``span`` as the current one, and which ends it."""
-    token = attach(set_span_in_context(span, Context()))
-    failure: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        record(span, error)
-        failure = error
-        raise
-    finally:
-        detach(token)
-        end(span, failure)
+@harmless(instead=nothing)
+def _make_current(span: Span) -> Token[Context] | None:
+    return attach(set_span_in_context(span, Context()))
+
+
+@harmless(instead=nothing)
+def _leave(token: Token[Context]) -> None:
+    detach(token)
 
 
 def _of_event(message_id: str, topic_type: str, topic_source: str) -> dict[str, AttributeValue]:

@@ -1,9 +1,10 @@
 """The names that spans and attributes have, all of them.
 
-From OpenTelemetry's semantic conventions: messaging 1.44 (``docs/messaging/messaging-spans.md``),
-CloudEvents 1.44 (``docs/cloudevents/cloudevents-spans.md``), and GenAI (repository
-``semantic-conventions-genai``, commit 002c8a6e). All are in development and change; those that
-begin with ``callboard.`` are our own.
+From OpenTelemetry's semantic conventions: exceptions 1.44 (``docs/exceptions/exceptions-spans.md``,
+stable), messaging 1.44 (``docs/messaging/messaging-spans.md``), CloudEvents 1.44
+(``docs/cloudevents/cloudevents-spans.md``), and GenAI (repository ``semantic-conventions-genai``,
+commit 002c8a6e). The last three are in development and change; those that begin with ``callboard.``
+are our own.
 
 Spans are named after an operation and a topic or agent type, never after a key or source: there may
 be millions of those.
@@ -23,6 +24,11 @@ CLIENT_ID = "messaging.client.id"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 ERROR_TYPE = "error.type"
+
+EXCEPTION = "exception"
+EXCEPTION_TYPE = "exception.type"
+EXCEPTION_MESSAGE = "exception.message"
+EXCEPTION_STACKTRACE = "exception.stacktrace"
 
 EVENT_ID = "cloudevents.event_id"
 EVENT_SOURCE = "cloudevents.event_source"

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer
 
 from callboard.core.errors import Code
 from callboard.core.partition import partition_of
 from callboard.telemetry import names
-from callboard.telemetry.spans import context_of, fail, is_unsampled, parent_of, start
+from callboard.telemetry.harmless import harmless, nothing
+from callboard.telemetry.spans import context_of, fail, finish, is_unsampled, parent_of, start
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
@@ -65,8 +66,9 @@ class RouteSpans:
     def end(self, spans: Iterable[Span]) -> None:
         """The engine has what they are of."""
         for span in spans:
-            span.end()
+            finish(span)
 
+    @harmless(instead=lambda *_: INVALID_SPAN)
     def _route(self, append: Append, arrived_at_ns: int | None) -> Span:
         event, targets = append.event, append.targets
         attributes: dict[str, AttributeValue] = {
@@ -93,6 +95,7 @@ class RouteSpans:
 
     # Calls.
 
+    @harmless(instead=nothing)
     def call(self, session_id: str, call: Call) -> None:
         """A session calls; the broker is told next."""
         made = self._calls.setdefault(session_id, {})
@@ -122,20 +125,20 @@ class RouteSpans:
                 continue
             if reply.error is not None:
                 fail(span, reply.error.type or _name_of(reply.error.code), reply.error.message)
-            span.end()
+            finish(span)
 
     def cancel(self, session_id: str, call_id: int) -> None:
         """A session wants no answer any more."""
         span = self._calls.get(session_id, {}).pop(call_id, None)
         if span is not None:
             fail(span, Code.CANCELLED.name, "the caller gave the call up")
-            span.end()
+            finish(span)
 
     def leave(self, session_id: str) -> None:
         """A session is over, and with it its calls."""
         for span in self._calls.pop(session_id, {}).values():
             fail(span, Code.UNAVAILABLE.name, "the caller was lost")
-            span.end()
+            finish(span)
 
 
 def _name_of(code: int) -> str:
