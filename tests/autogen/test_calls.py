@@ -210,6 +210,35 @@ async def test_an_answer_too_large_for_a_stock_worker_fails(stage: Stage) -> Non
     assert "answer" in await caller.call("hello", agent_type)
 
 
+async def test_a_text_of_an_error_too_large_for_a_stock_worker_is_cut(stage: Stage) -> None:
+    """The caller gets the error, and goes on."""
+    agent_type = stage.name()
+    _, caller = await asyncio.gather(stage.clerk(agent_type), stage.stock())
+
+    said = await caller.call("large-error 5000000", agent_type)
+
+    assert said["letters"] < 5_000_000
+    assert "answer" in await caller.call("hello", agent_type)
+
+
+async def test_an_event_is_there_before_a_call_that_follows_it(either: Stage) -> None:
+    """What one worker publishes and then asks of another arrives in that order."""
+    agent_type, topic = either.name(), either.name("topic")
+    worker, caller = await asyncio.gather(either.clerk(agent_type, topic), either.stock())
+
+    for number in range(20):
+        await caller.do(
+            "publish_and_call",
+            message=note("both", number),
+            topic=(topic, "k"),
+            target=(agent_type, "k"),
+            times=5,
+        )
+
+    got = [(said["got"][1]["number"], said["is_rpc"]) for said in worker.got("both")]
+    assert got == [(number, is_rpc) for number in range(20) for is_rpc in [False, True] * 5]
+
+
 @pytest.mark.parametrize(
     "what", [note("nothing"), ("Secret", {"text": "?"})], ids=["none", "unknown class"]
 )

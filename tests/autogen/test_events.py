@@ -208,6 +208,19 @@ async def test_events_of_one_publisher_keep_their_order(either: Stage) -> None:
     assert [said["got"][1]["number"] for said in worker.got("count")] == list(range(100))
 
 
+async def test_events_on_several_topics_keep_their_order(either: Stage) -> None:
+    """So do those that one publisher spreads over topics of one source, for one worker."""
+    agent_type, topics = either.name(), [either.name("topic") for _ in range(3)]
+    worker, publisher = await asyncio.gather(either.clerk(agent_type, *topics), either.stock())
+
+    for number in range(100):
+        topic = (topics[number % 3], "s")
+        await publisher.do("publish", message=note("count", number), topic=topic)
+
+    await worker.tells(lambda said: "got" in said and said["got"][1]["number"] == 99)
+    assert [said["got"][1]["number"] for said in worker.got("count")] == list(range(100))
+
+
 async def test_a_subscription_can_be_taken_back(either: Stage) -> None:
     """After `remove_subscription` nothing comes by it; others stay."""
     agent_type, topic, kept = either.name(), either.name("topic"), either.name("kept")

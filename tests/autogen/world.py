@@ -27,6 +27,8 @@ PATIENCE_S = 20.0
 PROMPTLY_S = 1.0
 """How long an error may take that the host knows of."""
 
+LISTENING = "listening on "
+
 Said: TypeAlias = dict[str, Any]
 
 
@@ -248,8 +250,8 @@ class Stage:
 
 
 @contextmanager
-def listening(command: Sequence[str | Path], **settings: str) -> Iterator[str]:
-    """A host in a process of its own; where it listens."""
+def running(beginning: str, command: Sequence[str | Path], **settings: str) -> Iterator[str]:
+    """A child process, killed at the end; the rest of its first line, which begins so."""
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -264,9 +266,9 @@ def listening(command: Sequence[str | Path], **settings: str) -> Iterator[str]:
     try:
         assert child.stdout is not None
         line = child.stdout.readline()
-        assert line.startswith("listening on "), "the host has ended"
+        assert line.startswith(beginning), f"it has ended: {command}"
         give_up.cancel()
-        yield line.removeprefix("listening on ").strip()
+        yield line.removeprefix(beginning).strip()
     finally:
         give_up.cancel()
         child.kill()
@@ -274,10 +276,15 @@ def listening(command: Sequence[str | Path], **settings: str) -> Iterator[str]:
 
 
 def callboard_host(**settings: str) -> AbstractContextManager[str]:
-    """A host of ours, with settings by their names in the environment."""
-    return listening([CALLBOARD, "host", "--address", "127.0.0.1:0"], **settings)
+    """A host of ours, with settings by their names in the environment; where it listens."""
+    return running(LISTENING, [CALLBOARD, "host", "--address", "127.0.0.1:0"], **settings)
+
+
+def callboard_worker(address: str, setup: str) -> AbstractContextManager[str]:
+    """A worker of ours, ready."""
+    return running("ready", [CALLBOARD, "worker", "--host", address, setup])
 
 
 def autogen_host() -> AbstractContextManager[str]:
-    """AutoGen's own host."""
-    return listening([PYTHON, PROGRAMS / "host.py"])
+    """AutoGen's own host; where it listens."""
+    return running(LISTENING, [PYTHON, PROGRAMS / "host.py"])

@@ -135,6 +135,8 @@ class Clerk(RoutedAgent):
                 )
             case ["large", size]:
                 return Note("x" * int(size), message.number)
+            case ["large-error", size]:
+                raise ValueError("x" * int(size))
         return Note(f"{self.id}: {message.text}", message.number)
 
     @message_handler
@@ -282,8 +284,24 @@ class Stock:
                 "answer": show(await self.runtime.send_message(make(message), AgentId(*target)))
             }
         except Exception as error:  # noqa: BLE001 (the test is told which)
-            said = {"error": str(error), "class": type(error).__name__}
+            text = str(error)
+            said = {"error": text[:1000], "letters": len(text), "class": type(error).__name__}
         return said | {"seconds": time.monotonic() - began}
+
+    async def publish_and_call(
+        self,
+        message: tuple[str, dict[str, Any]],
+        topic: tuple[str, str],
+        target: tuple[str, str],
+        times: int,
+    ) -> None:
+        """Publish and call in turn, without waiting in between, and wait for the answers."""
+        calls = []
+        for _ in range(times):
+            await self.publish(message, topic)
+            calls.append(asyncio.create_task(self.call(message, target)))
+            await asyncio.sleep(0)  # the call writes its request
+        await asyncio.gather(*calls)
 
 
 async def main() -> None:
