@@ -75,7 +75,7 @@ cluster: ## start a Kubernetes of one node, for tests, on a machine that can pul
 	python3 .ci/cluster/cluster.py import $(HOST_IMAGE) $(WORKER_IMAGE)
 	rm -f $(CLUSTER)/bin/helm && ln -s "$$(.ci/tools/helm.sh --path)" $(CLUSTER)/bin/helm
 
-cluster-down: ## stop it; nothing of it is left
+cluster-down: ## stop it, and remove its state and what it built in Docker
 	python3 .ci/cluster/cluster.py down
 
 e2e: setup ## test the chart and the images on a cluster: that of `make cluster`, or else KUBECONFIG's

@@ -6,14 +6,16 @@ services can be reached from the machine only through the API server.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from parts import LOGS, MACHINE_ADDRESS, NODE, NODE_ADDRESS, PLAN, STATE
 
@@ -25,7 +27,24 @@ SYSCTLS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/pa
 """Kubelet sets them, for the whole machine."""
 
 _SAVED_SYSCTLS = STATE / "sysctls.json"
-_PROCESS = STATE / "node.pid"
+_PROCESS = STATE / "node.json"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Nobody else makes or removes a cluster meanwhile: names are the machine's, wherever state is.
+
+    Raises:
+        BlockingIOError: Somebody does.
+    """
+    # The directory itself: a file would have to stay for as long as anybody may wait for it.
+    lock = os.open(STATE.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
 
 
 def run(*command: str) -> None:
@@ -55,27 +74,53 @@ def start_node(program: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
-    _PROCESS.write_text(f"{process.pid} {_started(process.pid)}")
+    _write(_PROCESS, {"pid": process.pid, "started": _started(process.pid), "boot": _boot()})
 
 
 def node_process() -> int | None:
-    """The process whose end is the node's; None when there is none."""
-    if not _PROCESS.exists():
-        return None
-    pid, started = _PROCESS.read_text().split()
+    """The process whose end is the node's; None when there is none, or none is known."""
+    process = _read(_PROCESS)
     # By now its number may be another process's.
-    return int(pid) if _started(int(pid)) == started else None
+    if process.get("boot") == _boot() and _started(process["pid"]) == process["started"]:
+        return int(process["pid"])
+    return None
+
+
+def node_processes() -> list[int]:
+    """Those that share the node's network: its parts, and whoever has started them."""
+    if not NETWORK_NAMESPACE.exists():
+        return []
+    said = subprocess.run(["ip", "netns", "pids", NODE], capture_output=True, text=True, check=True)
+    return [int(pid) for pid in said.stdout.split()]
 
 
 def stop_node() -> None:
-    """Have the kernel kill all processes of the node. `node_process` is None once they are gone."""
-    if (process := node_process()) is None:
-        return
-    children = Path("/proc", str(process), "task", str(process), "children").read_text().split()
-    # The first process of the namespace takes the others with it, and ends after them.
-    for pid in [int(child) for child in children] or [process]:
+    """Have the kernel kill all processes of the node. `node_processes` is empty once they ended."""
+    for pid in node_processes():
         with suppress(ProcessLookupError):
+            # The first process of the namespaces takes with it what is in them, containers too.
             os.kill(pid, signal.SIGKILL)
+
+
+def _boot() -> str:
+    """Which of its boots the machine is in."""
+    return _BOOT.read_text().strip()
+
+
+def _write(file: Path, value: dict[str, Any]) -> None:
+    """All of it or nothing, whenever this is broken off."""
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(value))
+    new.rename(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What `_write` wrote; empty when it has not."""
+    try:
+        value = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _started(pid: int) -> str | None:
@@ -142,11 +187,12 @@ def _cgroups() -> Iterator[Path]:
 
 def _save_sysctls() -> None:
     values = {name: Path("/proc/sys", name).read_text().strip() for name in SYSCTLS}
-    _SAVED_SYSCTLS.write_text(json.dumps(values))
+    _write(_SAVED_SYSCTLS, {"boot": _boot(), "values": values})
 
 
 def restore_sysctls() -> None:
-    """Put the system settings back as they were."""
-    with suppress(FileNotFoundError):
-        for name, value in json.loads(_SAVED_SYSCTLS.read_text()).items():
+    """Put the system settings back as they were, unless the machine has set them anew since."""
+    saved = _read(_SAVED_SYSCTLS)
+    if saved.get("boot") == _boot():
+        for name, value in saved["values"].items():
             Path("/proc/sys", name).write_text(value)

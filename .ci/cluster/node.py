@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 PRIVATE = ("/run", "/var/lib/cni", "/var/log/containers")
@@ -24,6 +26,10 @@ def main(plan_file: Path) -> None:
     _isolate()
     parts: dict[int, str] = {}
     for name, command in plan["parts"].items():
+        # Some end when what they need is not there yet.
+        while not all(_listens(Path(address)) for address in plan["needs"].get(name, ())):
+            _reap(parts, plan["logs"], os.WNOHANG)
+            time.sleep(0.1)
         with Path(plan["logs"], f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -36,11 +42,20 @@ def main(plan_file: Path) -> None:
     # The first process has no default handlers: a signal that it does not handle is not delivered.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while True:
-        # Containers' shims are orphans on purpose: they end up here, too, and are reaped.
-        pid, status = os.wait()
-        if pid in parts:
-            code = os.waitstatus_to_exitcode(status)
-            sys.exit(f"{parts[pid]} ended with {code}: see {plan['logs']}/{parts[pid]}.log")
+        _reap(parts, plan["logs"])
+
+
+def _reap(parts: dict[int, str], logs: str, options: int = 0) -> None:
+    # Containers' shims are orphans on purpose: they end up here, too, and are reaped.
+    pid, status = os.waitpid(-1, options)
+    if pid in parts:
+        code = os.waitstatus_to_exitcode(status)
+        sys.exit(f"{parts[pid]} ended with {code}: see {logs}/{parts[pid]}.log")
+
+
+def _listens(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(address)) == 0
 
 
 def _isolate() -> None:

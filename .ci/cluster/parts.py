@@ -58,7 +58,13 @@ def prepare(binaries: Path, pause_image: str) -> None:
     _write(STATE / "proxy.json", _PROXY)
     # Kubelet and kube-proxy look for iptables and mount, containerd for runc and its shim.
     path = f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    _write(PLAN, {"parts": _commands(binaries), "logs": str(LOGS), "environment": {"PATH": path}})
+    plan = {
+        "parts": _commands(binaries),
+        "needs": {"kubelet": [str(CONTAINERD_SOCKET)]},
+        "logs": str(LOGS),
+        "environment": {"PATH": path},
+    }
+    _write(PLAN, plan)
 
 
 def _commands(binaries: Path) -> dict[str, list[str]]:
