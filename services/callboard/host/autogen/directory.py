@@ -29,57 +29,90 @@ class Declared:
 
 
 class Directory:
-    """The types and subscriptions of all AutoGen workers of a host."""
+    """The types and subscriptions of all AutoGen workers of a host.
+
+    What changes it says whom it concerns: the workers of whom the broker is now to know something
+    else, `declared_by` tells what.
+    """
 
     def __init__(self) -> None:
-        self._clients: dict[str, str] = {}
-        self._subscriptions: list[tuple[str, SubscriptionEntry]] = []
+        self._holders: dict[str, str] = {}
+        self._held: dict[str, dict[str, None]] = {}
+        self._adders: dict[SubscriptionEntry, str] = {}
+        self._added: dict[str, dict[SubscriptionEntry, None]] = {}
+        self._by_type: dict[str, dict[SubscriptionEntry, None]] = {}
+        self._by_id: dict[str, list[SubscriptionEntry]] = {}
+        self._said: set[tuple[str, str, str]] = set()
 
     def client_of(self, agent_type: str) -> str | None:
         """The worker that serves a type."""
-        return self._clients.get(agent_type)
+        return self._holders.get(agent_type)
 
     def subscriptions(self) -> Iterator[SubscriptionEntry]:
         """All of them, in the order in which they came."""
-        return (entry for _, entry in self._subscriptions)
+        return iter(self._adders)
 
-    def register(self, client_id: str, agent_type: str) -> None:
+    def register(self, client_id: str, agent_type: str) -> set[str]:
         """A worker serves a type. Raises `AlreadyRegistered`, for its own types too."""
-        holder = self._clients.get(agent_type)
+        holder = self._holders.get(agent_type)
         if holder is not None:
             msg = f"Agent type {agent_type} already registered with client {holder}."
             raise AlreadyRegistered(msg)
-        self._clients[agent_type] = client_id
+        self._holders[agent_type] = client_id
+        self._held.setdefault(client_id, {})[agent_type] = None
+        return {client_id, *self._adders_for(agent_type)}
 
-    def unregister(self, agent_type: str) -> None:
+    def unregister(self, agent_type: str) -> set[str]:
         """Nobody serves a type any more."""
-        del self._clients[agent_type]
+        holder = self._holders.pop(agent_type)
+        del self._held[holder][agent_type]
+        return {holder, *self._adders_for(agent_type)}
 
-    def add(self, client_id: str, entry: SubscriptionEntry) -> None:
+    def add(self, client_id: str, entry: SubscriptionEntry) -> set[str]:
         """A worker subscribes a type.
 
         Raises `AlreadyRegistered` when there is one of that id, or that says the same, of its kind.
         """
-        for _, other in self._subscriptions:
-            if other.kind == entry.kind and (other.id == entry.id or other[1:] == entry[1:]):
-                msg = "Subscription already exists"
-                raise AlreadyRegistered(msg)
-        self._subscriptions.append((client_id, entry))
+        namesakes = self._by_id.get(entry.id, [])
+        if entry[1:] in self._said or any(each.kind == entry.kind for each in namesakes):
+            msg = "Subscription already exists"
+            raise AlreadyRegistered(msg)
+        self._said.add(entry[1:])
+        self._adders[entry] = client_id
+        self._added.setdefault(client_id, {})[entry] = None
+        self._by_type.setdefault(entry.agent_type, {})[entry] = None
+        self._by_id.setdefault(entry.id, []).append(entry)
+        return {self._holders.get(entry.agent_type, client_id)}
 
-    def remove(self, subscription_id: str) -> None:
+    def remove(self, subscription_id: str) -> set[str]:
         """End the subscriptions of that id, whoever added them. Raises `NoSuchSubscription`."""
-        stay = [each for each in self._subscriptions if each[1].id != subscription_id]
-        if len(stay) == len(self._subscriptions):
+        entries = self._by_id.get(subscription_id)
+        if entries is None:
             msg = "Subscription does not exist"
             raise NoSuchSubscription(msg)
-        self._subscriptions = stay
+        return {self.withdraw(entry) for entry in list(entries)}
 
-    def drop(self, client_id: str) -> None:
+    def withdraw(self, entry: SubscriptionEntry) -> str:
+        """End a subscription that is there; the worker whom that concerns."""
+        adder = self._adders.pop(entry)
+        self._said.discard(entry[1:])
+        for index, key in ((self._added, adder), (self._by_type, entry.agent_type)):
+            del index[key][entry]
+            if not index[key]:
+                del index[key]
+        self._by_id[entry.id].remove(entry)
+        if not self._by_id[entry.id]:
+            del self._by_id[entry.id]
+        return self._holders.get(entry.agent_type, adder)
+
+    def drop(self, client_id: str) -> set[str]:
         """A worker is gone: its types are free, and the subscriptions that it added end."""
-        self._clients = {
-            name: holder for name, holder in self._clients.items() if holder != client_id
-        }
-        self._subscriptions = [each for each in self._subscriptions if each[0] != client_id]
+        concerned: set[str] = set()
+        for agent_type in list(self._held.pop(client_id, ())):
+            del self._holders[agent_type]
+            concerned |= self._adders_for(agent_type)
+        concerned |= {self.withdraw(entry) for entry in list(self._added.get(client_id, ()))}
+        return concerned - {client_id}
 
     def declared_by(self, client_id: str) -> Declared:
         """What the broker is to know of a worker.
@@ -88,21 +121,27 @@ class Directory:
         native worker's.
         """
         inbox = inbox_of(client_id)
-        declared = Declared([TypeEntry(inbox, session_only=True, exclusive=True)])
-        declared.types += [
-            TypeEntry(name, session_only=True, exclusive=True)
-            for name, holder in self._clients.items()
-            if holder == client_id
-        ]
-        for adder, entry in self._subscriptions:
-            holder = self._clients.get(entry.agent_type)
-            # An id may come twice, once of each kind.
-            own = entry._replace(id=f"{entry.kind}:{entry.id}")
-            if holder == client_id:
-                declared.subscriptions.append(own._replace(agent_type=inbox))
-            elif holder is None and adder == client_id:
-                declared.subscriptions.append(own)
+        held = self._held.get(client_id, {})
+        declared = Declared([_alone(inbox), *map(_alone, held)])
+        for agent_type in held:
+            for entry in self._by_type.get(agent_type, ()):
+                declared.subscriptions.append(_own(entry)._replace(agent_type=inbox))
+        for entry in self._added.get(client_id, ()):
+            if entry.agent_type not in self._holders:
+                declared.subscriptions.append(_own(entry))
         return declared
+
+    def _adders_for(self, agent_type: str) -> set[str]:
+        return {self._adders[entry] for entry in self._by_type.get(agent_type, ())}
+
+
+def _alone(agent_type: str) -> TypeEntry:
+    return TypeEntry(agent_type, session_only=True, exclusive=True)
+
+
+def _own(entry: SubscriptionEntry) -> SubscriptionEntry:
+    """With an id that no other has: AutoGen's may come twice, once of each kind."""
+    return entry._replace(id=f"{entry.kind}:{entry.id}")
 
 
 def inbox_of(client_id: str) -> str:

@@ -7,7 +7,7 @@ give bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
@@ -130,14 +130,11 @@ class AutogenServicer:
 
     def _register(self, client_id: str, data: bytes) -> Message:
         agent_type = pb.RegisterAgentTypeRequest.FromString(data).type
-        client = self._client(client_id)
-        self._directory.register(client_id, agent_type)
-        failure = client.declare(self._directory.declared_by(client_id))
+        self._client(client_id)
+        failure = self._declare(self._directory.register(client_id, agent_type))
         if failure is not None:
-            self._directory.unregister(agent_type)
-            self._declare_all()
+            self._declare(self._directory.unregister(agent_type))
             raise failure
-        self._declare_all()
         return pb.RegisterAgentTypeResponse()
 
     def _add_subscription(self, client_id: str, data: bytes) -> Message:
@@ -148,20 +145,18 @@ class AutogenServicer:
             msg = "Invalid subscription message."
             raise _Unexpected(msg) from error
         self._client(client_id)
-        self._directory.add(client_id, entry)
-        failure = self._declare_all()
+        failure = self._declare(self._directory.add(client_id, entry))
         if failure is not None:
-            self._directory.remove(entry.id)
-            self._declare_all()
+            self._declare({self._directory.withdraw(entry)})
             raise failure
         return pb.AddSubscriptionResponse()
 
     def _remove_subscription(self, _client_id: str, data: bytes) -> Message:
         try:
-            self._directory.remove(pb.RemoveSubscriptionRequest.FromString(data).id)
+            concerned = self._directory.remove(pb.RemoveSubscriptionRequest.FromString(data).id)
         except NoSuchSubscription as error:
             raise _Unexpected(str(error)) from error
-        self._declare_all()
+        self._declare(concerned)
         return pb.RemoveSubscriptionResponse()
 
     def _get_subscriptions(self, _client_id: str, _data: bytes) -> Message:
@@ -180,17 +175,17 @@ class AutogenServicer:
         if client is not None:
             self._forget(client)
         client = self._clients[client_id] = Client(client_id, self._switchboard)
-        client.declare(self._directory.declared_by(client_id))
+        self._declare({client_id})
         self._forgetting[client_id] = asyncio.get_running_loop().call_later(
             UNOPENED_S, self._forget_unopened, client
         )
         return client
 
-    def _declare_all(self) -> CallboardError | None:
-        """Tell the broker what has changed; the first thing that it does not take."""
+    def _declare(self, concerned: Iterable[str]) -> CallboardError | None:
+        """Tell the broker what some workers now serve; the first thing that it does not take."""
         failures = [
-            client.declare(self._directory.declared_by(client.client_id))
-            for client in self._clients.values()
+            self._clients[client_id].declare(self._directory.declared_by(client_id))
+            for client_id in concerned
         ]
         return next((failure for failure in failures if failure is not None), None)
 
@@ -210,8 +205,7 @@ class AutogenServicer:
             return
         del self._clients[client.client_id]
         self._forgetting.pop(client.client_id).cancel()
-        self._directory.drop(client.client_id)
-        self._declare_all()
+        self._declare(self._directory.drop(client.client_id))
 
 
 class _Unexpected(CallboardError):
