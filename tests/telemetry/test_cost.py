@@ -10,14 +10,31 @@ from typing import Any
 
 import pytest
 from opentelemetry import context, trace
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+from opentelemetry.sdk.trace import Tracer
 
-from callboard import TopicId
+from callboard import AgentId, TopicId
+from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
+from callboard.core.event import Event, TraceContext
 from callboard.host import Host
 from callboard.local import LocalRuntime
+from callboard.wire.codec import CloudEventCodec
 from callboard.worker import WorkerRuntime
 from telemetry.agents import Order, audit
+from telemetry.conftest import Exported
 
 TESTS = Path(__file__).parent.parent
+
+UNSAMPLED = Event(
+    CloudEventCodec().encode_event(
+        Envelope(
+            *("Order", JSON_DATA_CONTENT_TYPE, b"{}", "1", None, ("orders", "x")),
+            TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", "a=b"),
+        )
+    ),
+    "orders",
+    "x",
+)
 
 BUSY = """
 import asyncio, sys
@@ -60,10 +77,13 @@ def test_a_process_without_traces_never_imports_opentelemetry() -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts every span, context and link that anybody makes, and every question for a tracer."""
+    """Counts what is made for spans, and what is asked, from here on.
+
+    At the classes that all of it goes through: what a module has imported by name is counted too.
+    """
     counts: Counter[str] = Counter()
 
-    def count(owner: Any, name: str) -> None:
+    def count(owner: type, name: str) -> None:
         original = getattr(owner, name)
 
         def counting(*args: Any, **named: Any) -> Any:
@@ -72,28 +92,57 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    for tracer in (trace.NoOpTracer, trace.ProxyTracer):
+    for tracer in (Tracer, trace.NoOpTracer, trace.ProxyTracer):
         count(tracer, "start_span")
-        count(tracer, "start_as_current_span")
-    count(trace.NonRecordingSpan, "__init__")
-    count(trace.Link, "__init__")
-    for name in ("get_tracer", "get_current_span", "set_span_in_context"):
-        count(trace, name)
-    for name in ("attach", "detach", "get_current", "set_value"):
-        count(context, name)
+    for made in (trace.NonRecordingSpan, trace.Link, trace.TraceState, context.Context):
+        count(made, "__init__")
+    count(trace.SpanContext, "__new__")
+    for name in ("attach", "detach", "get_current"):
+        count(ContextVarsRuntimeContext, name)
     return counts
+
+
+async def work() -> None:
+    """Publish, handle, call and fail, in one process and over a host; some of it unsampled."""
+    async with LocalRuntime() as local:
+        await audit(local)
+        await local.publish_message(Order(), TopicId("orders", "x"))
+        await local.publish_message(Order("fail"), TopicId("orders", "x"))
+        await local.publish_event(UNSAMPLED)
+        assert await local.send_message(Order("x"), AgentId("desk", "main")) == "x"
+        await local.stop_when_idle()
+    async with Host(port=0) as host, WorkerRuntime(host.address) as remote:
+        await audit(remote)
+        await remote.publish_many([Order()] * 10, TopicId("orders", "x"))
+        assert await remote.send_message(Order("x"), AgentId("desk", "main")) == "x"
 
 
 async def test_without_a_provider_a_message_touches_no_tracer(counted: Counter[str]) -> None:
     """Even in a program that has OpenTelemetry imported."""
     assert "opentelemetry.trace" in sys.modules
 
-    async with LocalRuntime() as local:
-        await audit(local)
-        await local.publish_message(Order(), TopicId("orders", "x"))
-        await local.stop_when_idle()
-    async with Host(port=0) as host, WorkerRuntime(host.address) as remote:
-        await audit(remote)
-        await remote.publish_many([Order()] * 10, TopicId("orders", "x"))
+    await work()
 
     assert counted == {}
+
+
+async def test_with_a_provider_all_that_is_counted_happens(
+    counted: Counter[str], exported: Exported
+) -> None:
+    """Else the test above would say nothing."""
+    await work()
+    trace.ProxyTracer("x").start_span("x")
+
+    assert sorted(counted) == [
+        "Context.__init__",
+        "ContextVarsRuntimeContext.attach",
+        "ContextVarsRuntimeContext.detach",
+        "ContextVarsRuntimeContext.get_current",
+        "Link.__init__",
+        "NoOpTracer.start_span",
+        "NonRecordingSpan.__init__",
+        "ProxyTracer.start_span",
+        "SpanContext.__new__",
+        "TraceState.__init__",
+        "Tracer.start_span",
+    ]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from callboard.core.errors import Unsupported
+from callboard.telemetry import export
 from callboard.telemetry.export import MisconfiguredTraces, Seldom, exporting
 from cli.command import run
 from telemetry.conftest import Exported
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+PATIENCE_S = 10.0
 SOMEWHERE = {ENDPOINT: "http://127.0.0.1:1"}
 
 
@@ -110,6 +114,35 @@ async def test_a_provider_that_the_program_has_set_stays(
 
     async with exporting("callboard-host"):
         assert setting.provider is None
+
+
+class Stuck(SpanProcessor):
+    """Does not end before it may."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    def shutdown(self) -> None:
+        self.may_end.wait()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self.may_end.wait()
+
+
+async def test_no_exporter_keeps_a_process_from_its_end(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last spans have a time to leave."""
+    monkeypatch.setattr(export, "FLUSH_TIMEOUT_S", 0.05)
+    setting.holds(**SOMEWHERE)
+    stuck = Stuck()
+
+    try:
+        async with asyncio.timeout(PATIENCE_S), exporting("callboard-host"):
+            assert setting.provider is not None
+            setting.provider.add_span_processor(stuck)
+    finally:
+        stuck.may_end.set()
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ import asyncio
 import logging
 
 import pytest
-from opentelemetry import context, trace
+from opentelemetry import baggage, context, trace
 
 from callboard import AgentId, ClosureAgent, ClosureContext, MessageContext, TopicId
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import AgentNotFound, CallboardError, RemoteAgentError
 from callboard.core.event import Event, TraceContext
+from callboard.core.frames import Call
 from callboard.local import LocalRuntime
+from callboard.telemetry.agent_spans import AgentSpans
 from callboard.wire.codec import CloudEventCodec
 from telemetry.agents import ORDER_TREE, Order, audit, pricing
 from telemetry.conftest import Exported
@@ -190,6 +192,24 @@ async def test_turns_do_not_see_each_other_s_span(exported: Exported) -> None:
     for span in exported.spans:
         trees[span.trace_id] = trees.get(span.trace_id, 0) + 1
     assert list(trees.values()) == [len(ORDER_TREE)] * 3
+
+
+def test_a_turn_inherits_only_what_travelled(exported: Exported) -> None:
+    """Neither baggage nor span of whoever happens to run it; which are theirs again afterwards."""
+    spans = AgentSpans(exported.provider.get_tracer("x"), client_id=None, address=None)
+    call = Call(1, ("desk", "main"), b"", hop=SAMPLED)
+
+    token = context.attach(baggage.set_baggage("who", "somebody else"))
+    try:
+        with spans.process_call(call, None, 1):
+            assert trace.get_current_span().is_recording()
+            assert not baggage.get_all()
+        assert dict(baggage.get_all()) == {"who": "somebody else"}
+    finally:
+        context.detach(token)
+
+    (span,) = exported.spans
+    assert span.parent_id == SAMPLED.traceparent.split("-")[2]
 
 
 async def test_what_is_sent_hangs_below_the_current_span(exported: Exported) -> None:

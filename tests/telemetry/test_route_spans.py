@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from callboard.core.commit import Append, Commit
 from callboard.core.event import Event, TraceContext
 from callboard.core.frames import Call, CallFailure, Publish, Refusal, Reply
 from callboard.core.session import Session
+from callboard.telemetry import route_spans
 from callboard.telemetry.route_spans import RouteSpans
 from callboard.telemetry.spans import is_unsampled
 from callboard.wire.codec import CloudEventCodec
@@ -19,6 +23,12 @@ CREATED = TraceContext(f"00-{TRACE_ID}-00000000000000c1-01")
 HOP = TraceContext(f"00-{TRACE_ID}-00000000000000a1-01", "vendor=x")
 UNSAMPLED = TraceContext(f"00-{TRACE_ID}-00000000000000a1-00", "vendor=x")
 SESSION = Session("session-1", "one")
+
+
+class SessionId(str):
+    """One that a weak reference can be had to."""
+
+    __slots__ = ("__weakref__",)
 
 
 @pytest.fixture
@@ -111,6 +121,36 @@ def test_an_event_without_a_hop_that_was_created_unsampled_hands_that_on(
     assert exported.spans == []
 
 
+def test_a_hop_of_no_form_hides_no_event(spans: RouteSpans, exported: Exported) -> None:
+    """However much it looks like one that is not sampled; its call neither."""
+    garbage = TraceContext("x" * 54 + "0")
+    came, call = event(garbage), Call(1, ("a", "x"), b"", hop=garbage)
+
+    route(spans, came)
+    spans.call("session-1", call)
+    spans.leave("session-1")
+
+    assert [span.name for span in exported.spans] == ["route t", "route a"]
+    assert came.hop is not garbage
+    assert call.hop is not garbage
+
+
+def test_a_route_begins_when_its_event_arrives(
+    spans: RouteSpans, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its broker took to know its targets; what arrived earlier counts no more."""
+    first, second = event(None), event(None)
+    for now_ns, each in ((1000, first), (2000, second)):
+        monkeypatch.setattr(route_spans, "time_ns", lambda now_ns=now_ns: now_ns)
+        spans.arrive([Publish(1, each)])
+    spans.end(spans.begin(Commit([Append(SESSION, 1, each, ()) for each in (second, first)])))
+    spans.end(spans.begin(Commit([Append(SESSION, 2, first, ())])))
+
+    begun = [span.start_time for span in exported.finished]
+    assert begun[:2] == [2000, 1000]
+    assert (begun[2] or 0) > 2000
+
+
 def test_a_refusal_is_the_span_s_error(spans: RouteSpans, exported: Exported) -> None:
     """With the code that the publisher is told."""
     append = Append(SESSION, 1, event(HOP), (), Refusal(1, 8, "the queues are full"))
@@ -126,17 +166,22 @@ def test_a_refusal_is_the_span_s_error(spans: RouteSpans, exported: Exported) ->
 
 def test_nothing_is_kept_of_what_is_over(spans: RouteSpans, exported: Exported) -> None:
     """Answered, cancelled, lost with its session: each call's span ends once."""
+    session_id = SessionId("session-1")
     for call_id in (1, 2, 3, 4):
-        spans.call("session-1", Call(call_id, ("a", "x"), b"", hop=HOP))
-    spans.call("session-1", Call(1, ("a", "x"), b"", hop=HOP))  # a repeated frame
+        spans.call(session_id, Call(call_id, ("a", "x"), b"", hop=HOP))
+    spans.call(session_id, Call(1, ("a", "x"), b"", hop=HOP))  # a repeated frame
 
-    spans.answer("session-1", [Reply(1, b""), Reply(1, b""), Reply(7, b"")])
-    spans.answer("session-1", [Reply(2, b"", CallFailure(99, "of a later version"))])
-    spans.cancel("session-1", 3)
-    spans.cancel("session-1", 3)
-    spans.leave("session-1")
-    spans.leave("session-1")
+    spans.answer(session_id, [Reply(1, b""), Reply(1, b""), Reply(7, b"")])
+    spans.answer(session_id, [Reply(2, b"", CallFailure(99, "of a later version"))])
+    spans.cancel(session_id, 3)
+    spans.cancel(session_id, 3)
+    spans.leave(session_id)
+    spans.leave(session_id)
 
+    kept = weakref.ref(session_id)
+    del session_id
+    gc.collect()
+    assert kept() is None
     assert [span.attributes.get("error.type") for span in exported.spans] == [
         None,
         "99",
@@ -153,6 +198,13 @@ def test_nothing_is_kept_of_what_is_over(spans: RouteSpans, exported: Exported) 
         (f"00-{TRACE_ID}-00000000000000a1-01", False),
         (f"00-{TRACE_ID}-00000000000000a1-03", False),
         (f"01-{TRACE_ID}-00000000000000a1-00-more", False),
+        (f"00-{TRACE_ID}-00000000000000a1-00-more", False),
+        (f"00-{'0' * 32}-00000000000000a1-00", False),
+        (f"00-{TRACE_ID}-{'0' * 16}-00", False),
+        (f"00-{TRACE_ID.upper()}-00000000000000a1-00", False),
+        ("x" * 54 + "0", False),
+        (f"00-{TRACE_ID}_00000000000000a1-00", False),
+        (f"00-{TRACE_ID}-00000000000000a1-00\n", False),
         ("", False),
     ],
 )
