@@ -12,12 +12,17 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
-from callboard.core.errors import CallboardError, Code
+from callboard.core.errors import (
+    CallboardError,
+    InvalidMessage,
+    ProtocolViolation,
+    ResourceExhausted,
+)
 from callboard.core.frames import (
     ACCEPTED,
-    Call,
     CallFailure,
     HostFrame,
+    Outcome,
     Publish,
     Registration,
     Rejected,
@@ -36,6 +41,12 @@ if TYPE_CHECKING:
     from callboard.host.switchboard import Switchboard
 
 log = Logger(__name__)
+
+MAX_REQUEST_ID_CHARS = 1024
+"""Of the ids that a worker gives its calls: they are kept until the answer."""
+
+ID_DIGITS = 20
+"""Of the ids that the host gives calls; what has more is none."""
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024 - 1024
 """The largest message for a worker, with room for what stands around it.
@@ -84,11 +95,6 @@ class Client:
 
     # Its streams.
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether it has a stream."""
-        return self._stream is not None
-
     def attach(self, stream: Stream) -> None:
         """It has opened a stream; one that it had before ends, and nothing else with it."""
         if self._stream is not None:
@@ -135,7 +141,7 @@ class Client:
                     self._say(WorkerFrame(calls=[call]))
             case "response":
                 answered = message.response.request_id
-                if answered.isascii() and answered.isdecimal():
+                if answered.isascii() and answered.isdecimal() and len(answered) <= ID_DIGITS:
                     reply = messages.reply_from(message.response, int(answered))
                     self._say(WorkerFrame(replies=[reply]))
             case _:
@@ -157,6 +163,9 @@ class Client:
 
     def _number_of(self, request_id: str) -> int | None:
         """A number for a new call; None for one that is open."""
+        if len(request_id) > MAX_REQUEST_ID_CHARS:
+            msg = f"a request id has at most {MAX_REQUEST_ID_CHARS} characters"
+            raise ProtocolViolation(msg)
         if request_id in self._numbers:
             log.warning("request id used twice", client_id=self.client_id)
             return None
@@ -198,28 +207,32 @@ class Client:
             if request_id is None:
                 continue
             del self._numbers[request_id]
-            yield messages.response_to(_fitting(reply), request_id)
+            try:
+                yield messages.response_to(_fitting(reply), request_id)
+            except InvalidMessage as error:
+                failed = Reply(reply.call_id, error=CallFailure.of(error))
+                yield messages.response_to(failed, request_id)
 
     def _requests(self, frame: HostFrame) -> Iterator[bytes]:
         for call in frame.calls:
-            problem = _problem_of(call)
-            if problem is None:
+            try:
+                _check_size("call", call.payload)
                 yield messages.request_to(call)
-            else:
-                self._say(WorkerFrame(replies=[Reply(call.id, error=problem)]))
+            except CallboardError as error:
+                self._say(WorkerFrame(replies=[Reply(call.id, error=CallFailure.of(error))]))
 
     def _events(self, frame: HostFrame) -> Iterator[bytes]:
         for event, deliveries in frame.deliveries:
-            size = len(event.content)
-            if size <= MAX_MESSAGE_BYTES:
+            try:
+                _check_size("event", event.content)
                 yield messages.event_to(event)
-                self._settle(deliveries, None)
+            except CallboardError as error:
+                self._settle(deliveries, Rejected("undeliverable", str(error)))
+                log.warning("event rejected", client_id=self.client_id, reason=str(error))
             else:
-                self._settle(deliveries, too_large("event", size, MAX_MESSAGE_BYTES))
-                log.warning("event too large for an AutoGen worker", bytes=size)
+                self._settle(deliveries, ACCEPTED)
 
-    def _settle(self, deliveries: list[Delivery], problem: str | None) -> None:
-        outcome = ACCEPTED if problem is None else Rejected("too_large", problem)
+    def _settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
         settlements = [
             Settlement(
                 next(self._settlement_numbers), each.position, each.attempt, each.grant, outcome
@@ -270,17 +283,15 @@ async def sent_to(client: Client, stream: Stream) -> AsyncIterator[bytes]:
 
 
 def _fitting(reply: Reply) -> Reply:
-    size = len(reply.payload)
-    if size <= MAX_MESSAGE_BYTES:
-        return reply
-    reason = too_large("reply", size, MAX_MESSAGE_BYTES)
-    return Reply(reply.call_id, error=CallFailure(Code.RESOURCE_EXHAUSTED, reason))
+    """The answer, or why the worker cannot have it."""
+    try:
+        _check_size("reply", reply.payload)
+    except ResourceExhausted as error:
+        return Reply(reply.call_id, error=CallFailure.of(error))
+    return reply
 
 
-def _problem_of(call: Call) -> CallFailure | None:
-    """Why a call cannot be passed to an AutoGen worker."""
-    size = len(call.payload)
-    if size <= MAX_MESSAGE_BYTES:
-        return None
-    reason = too_large("call", size, MAX_MESSAGE_BYTES)
-    return CallFailure(Code.RESOURCE_EXHAUSTED, reason)
+def _check_size(what: str, content: bytes) -> None:
+    """Raise `ResourceExhausted` for what is too large for a worker."""
+    if len(content) > MAX_MESSAGE_BYTES:
+        raise ResourceExhausted(too_large(what, len(content), MAX_MESSAGE_BYTES))

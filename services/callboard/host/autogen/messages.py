@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from google.protobuf.message import DecodeError
 
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE
@@ -13,9 +11,7 @@ from callboard.core.frames import Call, CallFailure, Reply, SubscriptionEntry
 from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
 from callboard.wire.codec import SENDER_KEY, SENDER_TYPE
 from callboard.wire.v1.agent_host_pb2 import Payload
-
-if TYPE_CHECKING:
-    from callboard.wire.v1.cloudevent_pb2 import CloudEvent
+from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 
 RAISED = "Exception"
 """The class of every error that AutoGen's workers report: they send the text alone."""
@@ -26,9 +22,6 @@ _NONE = Payload(data_type="NoneType", data_content_type=JSON_DATA_CONTENT_TYPE, 
 A program that has registered a serializer of that name gets what this makes; others an
 `UnknownPayload` that says what it was.
 """
-
-_MORE = 0x80
-"""In a byte of a number as protobuf writes it: another one follows."""
 
 _WITHOUT_TEXT = "the agent failed, without a text"
 
@@ -103,17 +96,24 @@ def subscription_from(subscription: pb.Subscription, subscription_id: str) -> Su
 
 
 def event_to(event: Event) -> bytes:
-    """An event as its publisher wrote it, in the message that brings it."""
-    # The field's tag and length, then the event: it need not be read to be passed on.
-    return b"\x1a" + _varint(len(event.content)) + event.content
+    """An event in the message that brings it.
+
+    Raises `InvalidMessage` for what a native worker has published and is no event: what an AutoGen
+    worker cannot read is the end of its stream.
+    """
+    try:
+        return pb.Message(cloud_event=CloudEvent.FromString(event.content)).SerializeToString()
+    except DecodeError as error:
+        msg = "it is no CloudEvent"
+        raise InvalidMessage(msg) from error
 
 
 def request_to(call: Call) -> bytes:
-    """A call for one of the worker's agents, under the host's id."""
+    """A call for one of the worker's agents, under the host's id. Raises `InvalidMessage`."""
     request = pb.RpcRequest(
         request_id=str(call.id),
         target=pb.AgentId(type=call.target[0], key=call.target[1]),
-        payload=Payload.FromString(call.payload),
+        payload=_payload(call.payload),
     )
     request.payload.ClearField("message_id")
     if call.sender is not None:
@@ -125,13 +125,13 @@ def request_to(call: Call) -> bytes:
 
 
 def response_to(reply: Reply, request_id: str) -> bytes:
-    """The answer to a call that the worker made, under its own id."""
+    """The answer to a call that the worker made, under its own id. Raises `InvalidMessage`."""
     response = pb.RpcResponse(request_id=request_id)
     if reply.error is not None:
         # An empty text would be taken for a success.
         response.error = reply.error.message or reply.error.type or _WITHOUT_TEXT
     else:
-        payload = Payload.FromString(reply.payload)
+        payload = _payload(reply.payload)
         payload.ClearField("message_id")
         response.payload.CopyFrom(payload if payload.data_type else _NONE)
     return pb.Message(response=response).SerializeToString()
@@ -149,11 +149,9 @@ def subscription_to(entry: SubscriptionEntry) -> pb.Subscription:
     return subscription
 
 
-def _varint(number: int) -> bytes:
-    """A length as protobuf writes it (https://protobuf.dev/programming-guides/encoding)."""
-    out = bytearray()
-    while number >= _MORE:
-        out.append(number % _MORE | _MORE)
-        number //= _MORE
-    out.append(number)
-    return bytes(out)
+def _payload(data: bytes) -> Payload:
+    try:
+        return Payload.FromString(data)
+    except DecodeError as error:
+        msg = "it holds no payload"
+        raise InvalidMessage(msg) from error

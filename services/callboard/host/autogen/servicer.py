@@ -15,7 +15,13 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from callboard.core.errors import CallboardError, InvalidMessage, Unavailable
+from callboard.core.errors import (
+    CallboardError,
+    InvalidIdentifier,
+    InvalidMessage,
+    ResourceExhausted,
+    Unavailable,
+)
 from callboard.host.autogen.client import Client, Stream, sent_to
 from callboard.host.autogen.control import ControlRoom
 from callboard.host.autogen.directory import Directory, NoSuchSubscription
@@ -36,6 +42,13 @@ UNOPENED_S = 60.0
 
 AutoGen's open one first, but its first registration may arrive before it.
 """
+
+MAX_NAME_CHARS = 1024
+"""Of client-ids, and of all that a registration names. AutoGen has no bound; what is registered is
+kept."""
+
+MAX_UNOPENED = 1024
+"""Workers that have registered and have no stream yet; further ones are refused."""
 
 _UNEXPECTED = "Unexpected <class 'ValueError'>: "
 """How gRPC words the errors that AutoGen's host does not catch: programs may look for the text."""
@@ -81,6 +94,7 @@ class AutogenServicer:
         try:
             client = self._client(client_id)
             client.attach(stream)
+            self._stop_forgetting(client)
             self._tasks.create_task(self._read(client, stream, requests), name="read")
             try:
                 async for message in sent_to(client, stream):
@@ -129,7 +143,7 @@ class AutogenServicer:
     # Unary methods.
 
     def _register(self, client_id: str, data: bytes) -> Message:
-        agent_type = pb.RegisterAgentTypeRequest.FromString(data).type
+        agent_type = _bounded(pb.RegisterAgentTypeRequest.FromString(data).type)
         self._client(client_id)
         failure = self._declare(self._directory.register(client_id, agent_type))
         if failure is not None:
@@ -144,6 +158,8 @@ class AutogenServicer:
         except InvalidMessage as error:
             msg = "Invalid subscription message."
             raise _Unexpected(msg) from error
+        for text in (entry.id, entry.agent_type, entry.pattern):
+            _bounded(text)
         self._client(client_id)
         failure = self._declare(self._directory.add(client_id, entry))
         if failure is not None:
@@ -174,6 +190,9 @@ class AutogenServicer:
         self._switchboard.check_open()
         if client is not None:
             self._forget(client)
+        if len(self._forgetting) >= MAX_UNOPENED:
+            msg = f"{MAX_UNOPENED} workers have registered and opened no stream yet"
+            raise ResourceExhausted(msg)
         client = self._clients[client_id] = Client(client_id, self._switchboard)
         self._declare({client_id})
         self._forgetting[client_id] = asyncio.get_running_loop().call_later(
@@ -195,16 +214,20 @@ class AutogenServicer:
             self._forget(client)
 
     def _forget_unopened(self, client: Client) -> None:
-        if not client.is_connected:
-            log.warning("registered and never connected", client_id=client.client_id)
-            self._forget(client)
+        log.warning("registered and never connected", client_id=client.client_id)
+        self._forget(client)
+
+    def _stop_forgetting(self, client: Client) -> None:
+        timer = self._forgetting.pop(client.client_id, None)
+        if timer is not None:
+            timer.cancel()
 
     def _forget(self, client: Client) -> None:
         self._switchboard.leave(client.session)
         if self._clients.get(client.client_id) is not client:
             return
         del self._clients[client.client_id]
-        self._forgetting.pop(client.client_id).cancel()
+        self._stop_forgetting(client)
         self._declare(self._directory.drop(client.client_id))
 
 
@@ -233,8 +256,18 @@ def _unary(method: Callable[[str, bytes], Message]) -> Callable[[bytes, Context]
     return call
 
 
+def _bounded(text: str) -> str:
+    """``text``, if it is no longer than what is registered may be."""
+    if len(text) > MAX_NAME_CHARS:
+        msg = f"{text[:80]!r}... is too long: at most {MAX_NAME_CHARS} characters are kept"
+        raise InvalidIdentifier(msg)
+    return text
+
+
 async def _client_id_of(context: Context) -> str:
     found = dict(context.invocation_metadata() or ()).get("client-id")
     if found is None:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "client-id metadata not found.")
+    if len(found) > MAX_NAME_CHARS:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the client-id is too long")
     return str(found)
