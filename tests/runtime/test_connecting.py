@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import grpc
 import pytest
 
 from callboard.core.errors import Unavailable
@@ -107,3 +108,19 @@ async def test_a_connection_that_gets_nowhere_is_given_up_for_another(
         WorkerRuntime(address, connect_timeout_s=10) as runtime,
     ):
         assert runtime.welcome.partitions
+
+
+class EndedBeforeItsStatus:
+    """A call as grpcio leaves it when a write finds its stream over, and its status not there."""
+
+    async def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.INTERNAL
+
+    async def details(self) -> str:
+        return "Internal error from Core"
+
+
+async def test_a_stream_that_ended_before_its_status_came_is_tried_again() -> None:
+    """Seen where what listens is no host, on a busy machine: the next stream tells what it is."""
+    ending = await connection._ending_of(EndedBeforeItsStatus(), "somewhere:1")
+    assert isinstance(ending, Unavailable)
