@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from opentelemetry import context, trace
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
-from opentelemetry.sdk.trace import Tracer
+from opentelemetry.sdk.trace import Tracer, TracerProvider
 
 from callboard import AgentId, TopicId
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.event import Event, TraceContext
 from callboard.host import Host
 from callboard.local import LocalRuntime
+from callboard.telemetry.active import agent_spans
 from callboard.wire.codec import CloudEventCodec
 from callboard.worker import WorkerRuntime
 from telemetry.agents import Order, audit
@@ -146,3 +147,14 @@ async def test_with_a_provider_all_that_is_counted_happens(
         "TraceState.__init__",
         "Tracer.start_span",
     ]
+
+
+def test_a_provider_that_is_switched_off_is_none(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OTEL_SDK_DISABLED is read when one is made, by the SDK."""
+    assert agent_spans() is not None
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    monkeypatch.setattr(exported, "provider", TracerProvider(shutdown_on_exit=False))
+
+    assert agent_spans() is None

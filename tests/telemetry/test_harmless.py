@@ -20,6 +20,7 @@ from callboard import (
     type_subscription,
 )
 from callboard.core.errors import RemoteAgentError
+from callboard.core.event import TraceContext
 from callboard.core.frames import Call
 from callboard.host import Host
 from callboard.local import LocalRuntime
@@ -185,17 +186,16 @@ async def test_a_program_s_broken_tracing_changes_no_outcome(
 
 
 def test_where_a_span_cannot_begin_the_one_above_is_passed_on(exported: Exported) -> None:
-    """What is sent from there is still part of the trace."""
-    above = exported.provider.get_tracer("x").start_span("x")
+    """What a handler sends from there is still part of the trace."""
     exported.provider.add_span_processor(Broken("start"))
     spans = AgentSpans(exported.provider.get_tracer("x"), client_id=None, address=None)
+    hop = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=b")
 
-    with trace.use_span(above):
+    with spans.process_call(Call(1, ("a", "x"), b"", hop=hop), None, 1):
         sent = spans.call(Call(1, ("a", "x"), b""), "id")
     exported.failures.clear()
 
-    assert sent.context is not None
-    assert f"{above.get_span_context().span_id:016x}" in sent.context.traceparent
+    assert sent.context == hop
 
 
 def test_a_span_that_cannot_end_keeps_no_other_from_it(exported: Exported) -> None:
