@@ -221,22 +221,14 @@ async def test_a_text_of_an_error_too_large_for_a_stock_worker_is_cut(stage: Sta
     assert "answer" in await caller.call("hello", agent_type)
 
 
-async def test_an_event_is_there_before_a_call_that_follows_it(either: Stage) -> None:
-    """What one worker publishes and then asks of another arrives in that order."""
-    agent_type, topic = either.name(), either.name("topic")
-    worker, caller = await asyncio.gather(either.clerk(agent_type, topic), either.stock())
+async def test_calls_of_one_worker_keep_their_order(either: Stage) -> None:
+    """Fifty calls that are made at once reach the agent in the order of their making."""
+    agent_type = either.name()
+    worker, caller = await asyncio.gather(either.clerk(agent_type), either.stock())
 
-    for number in range(20):
-        await caller.do(
-            "publish_and_call",
-            message=note("both", number),
-            topic=(topic, "k"),
-            target=(agent_type, "k"),
-            times=5,
-        )
+    await caller.do("call_often", target=(agent_type, "k"), times=50)
 
-    got = [(said["got"][1]["number"], said["is_rpc"]) for said in worker.got("both")]
-    assert got == [(number, is_rpc) for number in range(20) for is_rpc in [False, True] * 5]
+    assert [said["got"][1]["number"] for said in worker.got("often")] == list(range(50))
 
 
 @pytest.mark.parametrize(

@@ -291,18 +291,34 @@ async def test_an_agent_that_is_busy_gets_events_all_the_same(either: Stage) -> 
     await worker.gets("meanwhile")
 
 
-async def test_five_megabytes_harm_nobody(stage: Stage) -> None:
+@pytest.mark.parametrize("size", [5_000_000, 9_000_000])
+async def test_a_large_event_harms_nobody(stage: Stage, size: int) -> None:
     """The publisher of an event that no stock worker can take goes on, and so do subscribers."""
     agent_type, topic = stage.name(), stage.name("topic")
     worker, publisher, third = await asyncio.gather(
         stage.clerk(agent_type, topic), stage.clerk(stage.name()), stage.stock()
     )
 
-    large = ("Note", {"repeat": 5_000_000, "number": 1})
+    large = ("Note", {"repeat": size, "number": 1})
     await publisher.do("publish", message=large, topic=(topic, "s"))
     await publisher.publish("small", topic)
 
     await worker.gets("small")
+    await third.publish("from another", topic)
+    await worker.gets("from another")
+    assert "answer" in await third.call("hello", agent_type)
+
+
+async def test_a_message_beyond_all_bounds_harms_nobody_else(stage: Stage) -> None:
+    """The host does not read twelve megabytes: their sender's stream ends, and no other."""
+    agent_type, topic = stage.name(), stage.name("topic")
+    worker, publisher, third = await asyncio.gather(
+        stage.clerk(agent_type, topic), stage.stock(), stage.stock()
+    )
+
+    large = ("Note", {"repeat": 12_000_000, "number": 1})
+    await publisher.do("publish", message=large, topic=(topic, "s"))
+
     await third.publish("from another", topic)
     await worker.gets("from another")
     assert "answer" in await third.call("hello", agent_type)

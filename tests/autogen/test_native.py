@@ -10,10 +10,11 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import StringValue
 
 from autogen.natives import Bill, Note
-from autogen.world import PATIENCE_S, PROMPTLY_S, Stage, callboard_worker, note
+from autogen.world import PATIENCE_S, PROMPTLY_S, Refused, Stage, callboard_worker, note
 from callboard import (
     AgentId,
     AgentNotFound,
+    CallboardError,
     MessageContext,
     RemoteAgentError,
     RoutedAgent,
@@ -384,6 +385,32 @@ async def test_a_large_call_of_ours_harms_no_stock_callee(stage: Stage) -> None:
     with pytest.raises(Exception, match="bytes"):
         await native.call(Note("x" * 5_000_000, 0), agent_type)
     assert (await native.call(Note("hello", 0), agent_type)).text == f"{agent_type}/k: hello"
+
+
+# Types.
+
+
+async def test_a_type_of_ours_is_taken_to_stock_workers(stage: Stage) -> None:
+    """A stock worker is refused it in AutoGen's words, and ours goes on."""
+    native, stock = await asyncio.gather(Native.start(stage), stage.stock())
+
+    with pytest.raises(Refused) as refused:
+        await stock.do("register", agent_type=native.agent_type)
+
+    assert refused.value.code == "INVALID_ARGUMENT"
+    assert refused.value.text.startswith(f"Agent type {native.agent_type} already registered")
+    assert "answer" in await stock.call("hello", native.agent_type)
+
+
+async def test_a_type_of_a_stock_worker_is_taken_to_ours(stage: Stage) -> None:
+    """Our worker is refused it, and the stock worker goes on."""
+    agent_type = stage.name()
+    native, stock = await asyncio.gather(stage.native(), stage.clerk(agent_type))
+
+    with pytest.raises(CallboardError, match=agent_type):
+        await Clerk.register(native, agent_type, lambda: Clerk(asyncio.Queue()))
+
+    assert "answer" in await stock.call("hello", agent_type)
 
 
 async def test_a_worker_process_of_ours_serves_stock_workers(stage: Stage) -> None:
