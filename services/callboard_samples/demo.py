@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +29,6 @@ WORKERS = {
 
 async def main(folder: Path | None) -> None:
     """Start a host and two workers, run hello and digest on them, and stop all."""
-    _be_cancelled_by_sigterm()
     files = read_folder(folder)
     console = Console()
     began = perf_counter()
@@ -77,13 +74,6 @@ async def _start(company: Children, console: Console) -> str:
 
 def _targets(served: Iterable[str]) -> list[str]:
     return [f"callboard_samples.{name}" for name in served]
-
-
-def _be_cancelled_by_sigterm() -> None:
-    """Leave by the same way as after any failure, so that no process is left behind."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 (a coroutine runs in one)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -55,11 +56,11 @@ class FirstProcess:
 
     @classmethod
     @contextmanager
-    def run(cls, *arguments: str) -> Iterator[FirstProcess]:
+    def run(cls, *arguments: str, of: Sequence[str] = (CALLBOARD,)) -> Iterator[FirstProcess]:
         """Start it; returns when it answers SIGTERM."""
         assert CONTAINER, "nothing here makes a PID namespace"
         with subprocess.Popen(
-            [*CONTAINER, CALLBOARD, *arguments],
+            [*CONTAINER, *of, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=SHOP,
@@ -142,6 +143,16 @@ def test_process_1_says_whether_it_was_done(
     assert stop_after(delay_s, command.format(nobody=nobody).split()) == code
 
 
+@needs_containers
+@pytest.mark.parametrize("delay_s", [0, 1.0])
+def test_process_1_that_is_a_sample_is_broken_off(delay_s: float) -> None:
+    """A load, for example, in a pod of its own that is deleted."""
+    load = (sys.executable, "-m", "callboard_samples.tally")
+    with FirstProcess.run("--events", "1000", "--rate", "1", of=load) as first:
+        sleep(delay_s)
+        assert first.stop() == 143
+
+
 def stop_again_and_again(running: Running) -> None:
     while running.process.poll() is None:
         running.terminate()
@@ -174,8 +185,68 @@ def test_many_signals_leave_the_last_traces_their_time(commands: Commands) -> No
     assert any("the last traces were not exported in time" in line for line in worker.err)
 
 
+STUCK = """
+import asyncio, threading, time
+from callboard import MessageContext, RoutedAgent, TopicId, default_subscription, event
+
+@default_subscription
+class Stuck(RoutedAgent):
+    @event
+    async def on_text(self, message: str, ctx: MessageContext) -> None:
+        print("begun", flush=True)
+        await HOW()
+
+async def in_a_thread():
+    await asyncio.to_thread(threading.Event().wait)
+
+async def without_heed():
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+async def on_the_loop():
+    while True:
+        time.sleep(0.1)
+
+async def setup(runtime):
+    await Stuck.register(runtime, "stuck", lambda: Stuck("never ends"))
+    for key in range(8):  # more than the executor has threads for, on a small machine
+        await runtime.publish_message("go", TopicId("default", str(key)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "within_s", "word"),
+    [
+        ("in_a_thread", 5, "threads do not end"),
+        ("without_heed", 8, "tasks do not end though they were cancelled"),
+        ("on_the_loop", 12, "ended though it still ran"),
+    ],
+)
+def test_a_turn_that_never_ends_does_not_hold_it(
+    commands: Commands, tmp_path: Path, how: str, within_s: float, word: str
+) -> None:
+    """One SIGTERM ends the worker seconds after its drain timeout, with 0 and a word on why."""
+    (tmp_path / "stuck.py").write_text(STUCK.replace("HOW", how))
+    _, address = commands.host()
+    worker = commands.start(
+        *("worker", "--host", address, "--drain-timeout", "0.5", "stuck:setup"), cwd=tmp_path
+    )
+    worker.line("begun")
+    if how != "on_the_loop":
+        worker.line("ready")
+    began = monotonic()
+    worker.terminate()
+
+    assert worker.wait() == 0
+    assert monotonic() - began < within_s
+    assert len([line for line in worker.err if word in line]) == 1
+
+
 def test_a_thread_that_never_ends_does_not_hold_it(commands: Commands, tmp_path: Path) -> None:
-    """A worker that has left and waits for a thread of its agents' ends with the next SIGTERM."""
+    """A worker that has left waits no longer than seconds for a thread of its agents'."""
     (tmp_path / "stuck.py").write_text(
         "import threading\n"
         "async def setup(runtime):\n"
@@ -184,6 +255,9 @@ def test_a_thread_that_never_ends_does_not_hold_it(commands: Commands, tmp_path:
     _, address = commands.host()
     worker = commands.start("worker", "--host", address, "stuck:setup", cwd=tmp_path)
     worker.line("ready")
-    stop_again_and_again(worker)
+    began = monotonic()
+    worker.terminate()
 
     assert worker.wait() == 0
+    assert monotonic() - began < ENDED_WITHIN_S
+    assert any("threads do not end" in line for line in worker.err)

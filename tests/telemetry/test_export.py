@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry import trace
@@ -143,6 +144,29 @@ async def test_no_exporter_keeps_a_process_from_its_end(
             setting.provider.add_span_processor(stuck)
     finally:
         stuck.may_end.set()
+
+
+async def test_handlers_that_hold_all_threads_do_not_keep_the_last_spans(setting: Setting) -> None:
+    """Not even one thread of the loop's executor is needed for them to leave."""
+    setting.holds(**SOMEWHERE)
+    may_end, shut_down = threading.Event(), threading.Event()
+
+    class Noting(SpanProcessor):
+        def shutdown(self) -> None:
+            shut_down.set()
+
+    executor = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(executor)
+    held = asyncio.create_task(asyncio.to_thread(may_end.wait))
+    try:
+        async with asyncio.timeout(PATIENCE_S), exporting("callboard-host"):
+            assert setting.provider is not None
+            setting.provider.add_span_processor(Noting())
+            await asyncio.sleep(0)
+        assert shut_down.wait(PATIENCE_S)
+    finally:
+        may_end.set()
+        await held
 
 
 @pytest.mark.parametrize(

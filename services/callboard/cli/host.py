@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 
+from callboard.cli import loop
+from callboard.cli.ending import LastResort
 from callboard.cli.settings import read_settings
 from callboard.cli.signals import StopSignals
 from callboard.host.host import Host
 from callboard.host.settings import HostSettings
 from callboard.telemetry.export import exporting, interceptors_of
+
+END_S = 8.0
+"""How long the end may take: 5 s for calls that are open, 2 for the last traces."""
 
 
 def run(*, address: str | None, operators_address: str | None, engine: str | None) -> None:
@@ -18,12 +21,15 @@ def run(*, address: str | None, operators_address: str | None, engine: str | Non
     settings = read_settings(
         HostSettings, address=address, operators_address=operators_address, engine=engine
     )
-    asyncio.run(_serve(settings))
+    loop.run(_serve(settings))
 
 
 async def _serve(settings: HostSettings) -> None:
-    with StopSignals() as signals:
+    last_resort = LastResort(END_S, code=0)
+    with StopSignals(last_resort) as signals:
         async with exporting("callboard-host") as provider:
+            if provider is not None:
+                last_resort.flush = provider.shutdown
             host = Host(
                 settings.address,
                 operators_address=settings.operators_address,

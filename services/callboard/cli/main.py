@@ -25,6 +25,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from callboard.cli.ending import leave
 from callboard.cli.lifeline import hold_lifeline
 from callboard.cli.usage import UsageError
 
@@ -344,7 +345,7 @@ def main() -> NoReturn:
         code = WRONG_USE
     except Exception as error:  # noqa: BLE001 (the one place that tells what went wrong)
         code = _tell(error)
-    sys.exit(code)
+    leave(code)
 
 
 def _tell(error: Exception) -> int:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from callboard.cli.ending import LastResort
 from callboard.cli.sigterm import BROKEN_OFF, exit_on_sigterm
 
 
@@ -19,7 +20,13 @@ class StopSignals:
     on. But a second SIGINT is somebody in a hurry, and raises `KeyboardInterrupt`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last_resort: LastResort | None = None) -> None:
+        """Take none before `__enter__`.
+
+        Args:
+            last_resort: Begins with the first of them; None: the end has what time it takes.
+        """
+        self._last_resort = last_resort
         self._limit: asyncio.Timeout | None = None
         self._interrupts = 0
         self.have_come = False
@@ -27,11 +34,14 @@ class StopSignals:
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._take, signal.SIGINT)
+
         # That has every signal wake the loop. SIGTERM is not the loop's, which can only put back
         # the default: in that moment another SIGTERM would kill.
-        signal.signal(
-            signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(self._take, signal.SIGTERM)
-        )
+        def terminate(*_: object) -> None:
+            self._begin_last_resort()  # here: the loop may be blocked
+            loop.call_soon_threadsafe(self._take, signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, terminate)
         signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 (takes no keyword)
         return self
 
@@ -51,7 +61,12 @@ class StopSignals:
         finally:
             self._limit = None
 
+    def _begin_last_resort(self) -> None:
+        if self._last_resort is not None:
+            self._last_resort.begin()
+
     def _take(self, which: signal.Signals) -> None:
+        self._begin_last_resort()
         self._interrupts += which is signal.SIGINT
         if self._interrupts > 1:
             raise KeyboardInterrupt

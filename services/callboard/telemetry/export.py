@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import entry_points, version
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -80,7 +80,7 @@ async def exporting(service: str) -> AsyncIterator[TracerProvider | None]:
         yield provider
     finally:
         if provider is not None:
-            await asyncio.to_thread(_finish, provider)
+            await _finish(provider)
 
 
 def interceptors_of(provider: TracerProvider | None) -> Sequence[grpc.aio.ServerInterceptor]:
@@ -174,15 +174,24 @@ def _extra_missing(asking: str) -> Unsupported:
     return Unsupported(f"{asking} asks for traces, which need more: pip install 'callboard[otel]'")
 
 
-def _finish(provider: TracerProvider) -> None:
+async def _finish(provider: TracerProvider) -> None:
     """Let the last spans leave, within the time for it.
 
-    In a thread that nothing waits for: an exporter without a collector would hold up the end.
+    In a thread that nothing waits for: an exporter without a collector would hold up the end. It is
+    none of the loop's executor, whose threads may all be held by handlers that do not end.
     """
-    flush = threading.Thread(target=provider.shutdown, name="flush traces", daemon=True)
-    flush.start()
-    flush.join(FLUSH_TIMEOUT_S)
-    if flush.is_alive():
+    loop, has_left = asyncio.get_running_loop(), asyncio.Event()
+
+    def flush() -> None:
+        provider.shutdown()
+        with suppress(RuntimeError):  # the loop has been closed: it came too late
+            loop.call_soon_threadsafe(has_left.set)
+
+    threading.Thread(target=flush, name="flush traces", daemon=True).start()
+    try:
+        async with asyncio.timeout(FLUSH_TIMEOUT_S):
+            await has_left.wait()
+    except TimeoutError:
         log.warning("the last traces were not exported in time", timeout_s=FLUSH_TIMEOUT_S)
 
 
