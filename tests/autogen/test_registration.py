@@ -270,6 +270,31 @@ async def test_a_second_stream_takes_over(stage: Stage) -> None:
         await register(raw, "another", agent_type)
 
 
+async def test_a_client_may_subscribe_anothers_type(either: Stage) -> None:
+    """Its events go to the client that serves the type, until the one that subscribed is gone."""
+    raw, agent_type, topic = await either.raw(), either.name(), either.name("topic")
+    server, other = either.name("client"), either.name("client")
+    await raw.do("open", stream="server", client=server)
+    await raw.do("open", stream="other", client=other)
+    await register(raw, server, agent_type)
+    await subscribe(raw, server, agent_type, f"{topic}.own")
+    await subscribe(raw, other, agent_type, topic)
+
+    await raw.do("send", stream="other", message=event(topic, "e-1"))
+    await raw.hears("server", "cloudEvent", id="e-1")
+    await raw.do("close", stream="other")
+
+    async def is_gone() -> bool:
+        return len(await subscriptions(raw, agent_type)) == 1
+
+    await soon(is_gone)
+    await raw.do("send", stream="server", message=event(topic, "e-2"))
+    await raw.do("send", stream="server", message=event(f"{topic}.own", "e-3"))
+    await raw.hears("server", "cloudEvent", id="e-3")
+    assert [each["cloudEvent"]["id"] for each in raw.heard("server")] == ["e-1", "e-3"]
+    assert not raw.heard("other")
+
+
 async def test_a_type_that_only_subscribes_harms_nobody(stage: Stage) -> None:
     """Subscriptions of types that no stream serves take no event from others."""
     raw, agent_type, topic = await stage.raw(), stage.name(), stage.name("topic")
