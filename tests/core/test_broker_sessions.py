@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from callboard.core.agent_types import RETURN_S
 from callboard.core.broker import BrokerLimits
 from callboard.core.errors import Code, ProtocolViolation
 from callboard.core.event import Grant
@@ -305,15 +306,61 @@ def test_two_subscriptions_that_say_the_same_are_one() -> None:
 
 
 def test_the_last_worker_s_subscriptions_stay_until_the_next_worker() -> None:
-    """Then what the live ones declare counts alone."""
+    """And ten seconds longer; then what the live ones declare counts alone."""
     stage = Stage()
     stage.worker("w1", "a", subscriptions=[subscribed("t", "a")]).leave()
     assert stage.broker.types.subscribers("t") == ("a",)
 
     stage.worker("w2", "a", subscriptions=[subscribed("u", "a")])
 
+    assert stage.broker.types.subscribers("t") == ("a",)
+    assert stage.broker.types.subscribers("u") == ("a",)
+    assert stage.broker.next_deadline() == RETURN_S
+    stage.wait(RETURN_S)
     assert stage.broker.types.subscribers("t") == ()
     assert stage.broker.types.subscribers("u") == ("a",)
+    assert stage.broker.next_deadline() is None
+
+
+def test_no_event_is_lost_while_a_worker_that_is_back_declares_itself() -> None:
+    """It names its types first, and then, one by one, what they subscribe to."""
+    stage = Stage()
+    publisher = stage.worker("p")
+    topics = [subscribed("t", "a"), subscribed("u", "a")]
+    stage.worker("w1", "a", subscriptions=topics).leave()
+
+    worker = stage.worker("w2", "a", subscriptions=[])
+    publisher.publish("x", topic="t")
+    worker.register("a", subscriptions=topics[:1])
+    publisher.publish("y", topic="u")
+    worker.register("a", subscriptions=topics)
+    stage.wait(RETURN_S)
+    publisher.publish("z", topic="u")
+
+    assert told(worker.deliveries()) == ["a/x #1.1", "a/y #2.1", "a/z #3.1"]
+    assert stage.broker.counters.unmatched == 0
+
+
+def test_a_worker_that_is_back_can_take_a_subscription_back_at_once() -> None:
+    """What it declared itself and declares no more does not stay, though its last worker had it."""
+    stage = Stage()
+    topic = [subscribed("t", "a")]
+    stage.worker("w1", "a", subscriptions=topic).leave()
+    worker = stage.worker("w2", "a", subscriptions=topic)
+
+    worker.register("a", subscriptions=[])
+
+    assert stage.broker.types.subscribers("t") == ()
+
+
+def test_a_worker_that_was_back_for_a_moment_leaves_all_that_stayed() -> None:
+    """Lost before it had declared anything: what its predecessor declared waits for the next."""
+    stage = Stage()
+    stage.worker("w1", "a", subscriptions=[subscribed("t", "a")]).leave()
+    stage.worker("w2", "a", subscriptions=[]).leave()
+    stage.wait(2 * RETURN_S)
+
+    assert stage.broker.types.subscribers("t") == ("a",)
 
 
 def test_a_subscription_may_name_a_type_that_another_worker_serves() -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
@@ -124,13 +125,7 @@ def converse(
 def check_next_is_served(channel: grpc.Channel) -> None:
     """A new worker registers, publishes to itself and calls itself, and gets all of it."""
     client_id = kind = uuid4().hex
-    to_send: list[bytes] = []
-    may_end = threading.Event()
-
-    def say() -> Iterator[bytes]:
-        yield from to_send
-        may_end.wait(5)
-
+    to_say: SimpleQueue[pb.Message | None] = SimpleQueue()
     register = pb.RegisterAgentTypeRequest(type=kind)
     ask(channel, "RegisterAgent", register.SerializeToString(), client_id)
     subscribe = pb.AddSubscriptionRequest()
@@ -143,12 +138,22 @@ def check_next_is_served(channel: grpc.Channel) -> None:
     call = pb.Message()
     call.request.request_id = "7"
     call.request.target.type = kind
-    to_send += [event.SerializeToString(), call.SerializeToString()]
-    stream = converse(channel, "OpenChannel", say(), client_id)
-    got = {pb.Message.FromString(next(stream)).WhichOneof("message") for _ in range(2)}
-    may_end.set()
-    assert got == {"cloud_event", "request"}
-    assert list(stream) == []
+    said = (message.SerializeToString() for message in iter(to_say.get, None))
+    stream = converse(channel, "OpenChannel", said, client_id)
+    to_say.put(event)
+    to_say.put(call)
+    got = {}
+    for _ in range(2):
+        message = pb.Message.FromString(next(stream))
+        got[message.WhichOneof("message")] = message
+    assert set(got) == {"cloud_event", "request"}
+    answer = pb.Message()
+    answer.response.request_id = got["request"].request.request_id
+    answer.response.payload.data_type = "Answer"
+    to_say.put(answer)
+    to_say.put(None)
+    (last,) = map(pb.Message.FromString, stream)
+    assert (last.response.request_id, last.response.payload.data_type) == ("7", "Answer")
 
 
 @HABITS

@@ -3,7 +3,8 @@
 A type is durable unless all its workers declare it for their sessions only: it outlives them. While
 workers of the type are live, its subscriptions are the union of what the live sessions declare;
 when the last worker leaves, what it declared stays, so that events published meanwhile wait for the
-next worker.
+next worker. It stays for `RETURN_S` after that worker has come: a worker names its types first, and
+then, one after the other, what they subscribe to. What a live session takes back ends at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from callboard.core.placement import weights_of
 from callboard.core.queues import Queues
 from callboard.core.routing import Kind, Routes
 from callboard.core.session import Session
+
+RETURN_S = 10.0
+"""How long a worker has, once it serves a type that had none, to declare what that subscribes to.
+
+Until then the type is also subscribed to what its last worker had declared. Too short loses events;
+too long gives a new version of an agent some that it subscribes to no more.
+"""
 
 Pattern: TypeAlias = tuple[Kind, str]
 
@@ -74,6 +82,7 @@ class AgentTypes:
         self._routes = Routes()
         self._states: dict[str, AgentTypeState] = {}
         self._declared: dict[str, dict[Pattern, set[Session | None]]] = {}
+        self._returned_at: dict[str, float] = {}  # in the order of time
         self.subscription_count = 0
 
     def get(self, name: str) -> AgentTypeState | None:
@@ -99,8 +108,7 @@ class AgentTypes:
     def forget(self, name: str) -> None:
         """Drop the type and what stayed behind of its subscriptions."""
         del self._states[name]
-        for pattern in list(self._declared.get(name, {})):
-            self._withdraw(name, pattern, None)
+        self.drop_kept(name)
 
     def subscribers(self, topic_type: str, *, any_text: bool = False) -> tuple[str, ...]:
         """The names of the types subscribed to ``topic_type``, known or not: see `Routes.match`."""
@@ -131,12 +139,33 @@ class AgentTypes:
 
     def keep_after(self, name: str, declared: Iterable[SubscriptionEntry]) -> None:
         """The last worker of ``name`` is gone: what it had ``declared`` for the type stays."""
+        self._returned_at.pop(name, None)
         for entry in declared:
             if entry.agent_type == name:
                 self._assert(name, (entry.kind, entry.pattern), None)
 
+    def returned(self, name: str, now: float) -> None:
+        """``name`` has a worker again: what stayed stays for `RETURN_S`."""
+        if any(None in sessions for sessions in self._declared.get(name, {}).values()):
+            self._returned_at.setdefault(name, now)
+
+    def take_back(self, entries: Iterable[SubscriptionEntry]) -> None:
+        """A live session declares these no more: they do not stay either."""
+        for entry in entries:
+            self._withdraw(entry.agent_type, (entry.kind, entry.pattern), None)
+
+    def next_deadline(self) -> float | None:
+        """When `expire` next has work; None when nothing stays for a time."""
+        return next((at + RETURN_S for at in self._returned_at.values()), None)
+
+    def expire(self, now: float) -> None:
+        """Drop what stayed of types whose workers have been back long enough."""
+        for name in [each for each, at in self._returned_at.items() if at + RETURN_S <= now]:
+            self.drop_kept(name)
+
     def drop_kept(self, name: str) -> None:
-        """A worker of ``name`` is back: only what live sessions declare counts again."""
+        """Only what live sessions declare of ``name`` counts from here on."""
+        self._returned_at.pop(name, None)
         for pattern in list(self._declared.get(name, {})):
             self._withdraw(name, pattern, None)
 

@@ -95,11 +95,19 @@ class Broker:
 
     def next_deadline(self) -> float | None:
         """When `tick` next has work; None when nothing is timed."""
-        times = (self._exchange.next_deadline(), self._deliveries.next_due())
+        times = (
+            self._exchange.next_deadline(),
+            self._deliveries.next_due(),
+            self.types.next_deadline(),
+        )
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: float) -> None:
-        """Let time have its effects: calls expire, released deliveries become due."""
+        """Let time have its effects.
+
+        Calls expire, released deliveries become due, what stayed of returned types goes.
+        """
+        self.types.expire(now)
         self._exchange.expire(now)
         self._deliveries.release_due(now)
 
@@ -184,7 +192,7 @@ class Broker:
             served = {entry.name for entry in new.types}
             for name in [entry.name for entry in old.types if entry.name not in served]:
                 self._stop_serving(session, name, old.subscriptions, now)
-        new, without_room = self._with_room(session, new, old)
+        new, without_room = self._with_room(session, new, old, now)
         session.registration = new
         begun: list[AgentTypeState] = []
         known = set(old.types)
@@ -376,12 +384,12 @@ class Broker:
             raise ProtocolViolation(msg)
 
     def _with_room(
-        self, session: Session, new: Registration, old: Registration
+        self, session: Session, new: Registration, old: Registration, now: float
     ) -> tuple[Registration, tuple[RegistrationError, ...]]:
         """What of ``new`` there is room for, and the errors of the rest.
 
-        What ``session`` declares no more makes room first, and so does what stayed of the types
-        that it declares anew.
+        What ``session`` declares no more makes room first; where that is not enough, what stayed of
+        the types that it serves does.
         """
         types, limits = self.types, self.limits
         entries, errors = fitting(
@@ -390,11 +398,22 @@ class Broker:
         known = set(old.types)
         for entry in entries:
             if entry not in known:
-                types.drop_kept(entry.name)
+                types.returned(entry.name, now)
         declared = set(old.subscriptions)
         staying = [each for each in new.subscriptions if each in declared]
         if len(staying) < len(declared):
             types.declare(session, declared, staying)
+            served = {entry.name for entry in entries}
+            said = {each[1:] for each in new.subscriptions}
+            types.take_back(
+                each
+                for each in declared.difference(staying)
+                if each.agent_type in served and each[1:] not in said
+            )
+        fresh = len(new.subscriptions) - len(staying)
+        if types.subscription_count + fresh > limits.max_subscriptions:
+            for entry in entries:
+                types.drop_kept(entry.name)
         subscriptions, more_errors = fitting(
             new.subscriptions,
             declared.__contains__,

@@ -17,6 +17,7 @@ from callboard.core.errors import (
     InvalidMessage,
     ProtocolViolation,
     ResourceExhausted,
+    Unavailable,
 )
 from callboard.core.frames import (
     ACCEPTED,
@@ -76,6 +77,7 @@ class Client:
         self._request_ids: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
         self._said: Iterator[bytes] | None = None
+        self._last_words: list[bytes] = []
         self._heard = asyncio.Event()
         self.session: Session = switchboard.join(client_id, self, agent="autogen", is_foreign=True)
 
@@ -88,8 +90,14 @@ class Client:
             self._stream.wake()
 
     def end(self, failure: CallboardError | None = None) -> None:
-        """The session is over."""
+        """The session is over: what the worker waits for is answered before its stream ends."""
         self._heard.set()
+        error = CallFailure.of(failure or Unavailable("the session is over"))
+        self._last_words = [
+            messages.response_to(Reply(number, error=error), request_id)
+            for number, request_id in self._request_ids.items()
+        ]
+        self._request_ids.clear()
         if self._stream is not None:
             self._stream.end(failure)
 
@@ -102,6 +110,11 @@ class Client:
             self._stream.end()
         self._stream = stream
         stream.wake()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has called and has no answer yet."""
+        return bool(self._request_ids)
 
     def is_on(self, stream: Stream) -> bool:
         """Whether that is the stream that counts."""
@@ -189,6 +202,7 @@ class Client:
         message = next(self._said, None)
         if message is None:
             self._said = None
+            return self._last_words.pop(0) if self._last_words else None
         return message
 
     def _messages(self) -> Iterator[bytes]:
@@ -250,6 +264,7 @@ class Stream:
         self._wake = asyncio.Event()
         self._failure: CallboardError | None = None
         self.is_over = False
+        self.is_half_closed = False
 
     def wake(self) -> None:
         """There is something to send."""
@@ -262,24 +277,37 @@ class Stream:
             self._failure = failure
             self._wake.set()
 
-    async def woken(self) -> bool:
-        """Wait until there is something to send; False when it is over.
+    def close_half(self) -> None:
+        """The worker says no more, and has what it asked for to come."""
+        self.is_half_closed = True
+        self._wake.set()
 
-        Raises the failure with which it is to end.
-        """
+    async def woken(self) -> bool:
+        """Wait until there is something to send; False when it is over."""
         if not self.is_over:
             await self._wake.wait()
             self._wake.clear()
+        return not self.is_over
+
+    def check(self) -> None:
+        """Raise the failure with which it is to end, if there is one."""
         if self._failure is not None:
             raise self._failure
-        return not self.is_over
 
 
 async def sent_to(client: Client, stream: Stream) -> AsyncIterator[bytes]:
-    """What to send on a worker's stream, until that is over or another one counts."""
-    while await stream.woken():
+    """What to send on a worker's stream, until that is over or another one counts.
+
+    Raises the failure with which it is to end.
+    """
+    goes_on = True
+    while goes_on:
+        goes_on = await stream.woken()
         while client.is_on(stream) and (message := client.next_message()) is not None:
             yield message
+        if stream.is_half_closed and not client.is_waiting:
+            return
+    stream.check()
 
 
 def _fitting(reply: Reply) -> Reply:

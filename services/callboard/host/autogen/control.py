@@ -49,9 +49,12 @@ class ControlLine:
 
     async def messages(self) -> AsyncIterator[bytes]:
         """What to send, until the stream is over."""
-        while await self.stream.woken():
+        goes_on = True
+        while goes_on:
+            goes_on = await self.stream.woken()
             while self._waiting:
                 yield self._waiting.popleft()
+        self.stream.check()
 
 
 class ControlRoom:

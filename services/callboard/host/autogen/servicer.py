@@ -123,7 +123,10 @@ class AutogenServicer:
             log.exception("message not taken in", client_id=client.client_id)
             failure = CallboardError(f"the host broke over a message: {type(error).__name__}")
         finally:
-            stream.end(failure)
+            if failure is None:
+                stream.close_half()
+            else:
+                stream.end(failure)
 
     async def _open_control(
         self, requests: AsyncIterator[bytes], context: Context
