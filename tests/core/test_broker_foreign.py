@@ -55,6 +55,20 @@ def test_nobody_gets_a_type_to_itself_that_others_serve() -> None:
     assert errors_of(third) == []
 
 
+def test_what_waits_for_a_durable_type_is_not_for_who_wants_it_alone() -> None:
+    """The type has no worker just now: it is refused, and the event waits for its own."""
+    stage = Stage()
+    stage.worker("first", "a").leave()
+    stage.worker("p").publish("x")
+    worker = foreign(stage, "w")
+    worker.register(ALONE)
+    assert [(name, code) for name, code, _ in errors_of(worker)] == [("a", Code.ALREADY_EXISTS)]
+
+    later = stage.worker("later", "a")
+
+    assert [each.agent for each in later.deliveries()] == [("a", "x")]
+
+
 def test_the_one_that_has_a_type_to_itself_may_say_so_again() -> None:
     """A registration is all that a worker serves: each of them names it."""
     stage = Stage()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from callboard.core.agent_types import RETURN_S
+from callboard.core.agent_types import RETURN_S, RETURNS
 from callboard.core.broker import BrokerLimits
 from callboard.core.errors import Code, ProtocolViolation
 from callboard.core.event import Grant
@@ -361,6 +361,19 @@ def test_a_worker_that_was_back_for_a_moment_leaves_all_that_stayed() -> None:
     stage.wait(2 * RETURN_S)
 
     assert stage.broker.types.subscribers("t") == ("a",)
+
+
+def test_what_stayed_goes_after_some_workers_that_did_not_stay() -> None:
+    """Each declares something else: not all of it is kept for ever."""
+    stage = Stage()
+    stage.worker("w0", "a", subscriptions=[subscribed("old", "a")]).leave()
+    for number in range(1, 6):
+        stage.wait(1)
+        stage.worker(f"w{number}", "a", subscriptions=[subscribed(f"t{number}", "a")]).leave()
+
+    assert stage.broker.types.subscribers("old") == ()
+    assert ("type", "t5") in stage.broker.types.patterns("a")
+    assert len(stage.broker.types.patterns("a")) <= RETURNS
 
 
 def test_a_subscription_may_name_a_type_that_another_worker_serves() -> None:

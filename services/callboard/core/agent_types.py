@@ -27,6 +27,9 @@ Until then the type is also subscribed to what its last worker had declared. Too
 too long gives a new version of an agent some that it subscribes to no more.
 """
 
+RETURNS = 3
+"""How many workers may come back and be lost again before what stayed from before them goes."""
+
 Pattern: TypeAlias = tuple[Kind, str]
 
 
@@ -83,6 +86,7 @@ class AgentTypes:
         self._states: dict[str, AgentTypeState] = {}
         self._declared: dict[str, dict[Pattern, set[Session | None]]] = {}
         self._returned_at: dict[str, float] = {}  # in the order of time
+        self._returns: dict[str, int] = {}
         self.subscription_count = 0
 
     def get(self, name: str) -> AgentTypeState | None:
@@ -138,8 +142,15 @@ class AgentTypes:
                     self._withdraw(entry.agent_type, (entry.kind, entry.pattern), session)
 
     def keep_after(self, name: str, declared: Iterable[SubscriptionEntry]) -> None:
-        """The last worker of ``name`` is gone: what it had ``declared`` for the type stays."""
-        self._returned_at.pop(name, None)
+        """The last worker of ``name`` is gone: what it had ``declared`` for the type stays.
+
+        What its predecessor had declared, and it not, stays too if it was not there for `RETURN_S`,
+        but not for more than `RETURNS` such workers.
+        """
+        if self._returned_at.pop(name, None) is not None:
+            self._returns[name] = self._returns.get(name, 0) + 1
+        if self._returns.get(name, 0) >= RETURNS:
+            self.drop_kept(name)
         for entry in declared:
             if entry.agent_type == name:
                 self._assert(name, (entry.kind, entry.pattern), None)
@@ -166,6 +177,7 @@ class AgentTypes:
     def drop_kept(self, name: str) -> None:
         """Only what live sessions declare of ``name`` counts from here on."""
         self._returned_at.pop(name, None)
+        self._returns.pop(name, None)
         for pattern in list(self._declared.get(name, {})):
             self._withdraw(name, pattern, None)
 

@@ -354,7 +354,9 @@ class Broker:
         if state is None or not (entry.exclusive or state.is_exclusive):
             return None
         others = (each.client_id for each in state.workers if each is not session)
-        return next(others, None)
+        # What waits for a durable type is for those who can be trusted to handle it.
+        absent = None if state.session_only else "none, it outlives its workers"
+        return next(others, absent if entry.exclusive else None)
 
     def _why_not(self, event: Event, number: int, targets: int) -> Refusal | None:
         """Why an event for so many agents is refused; None when it is not."""

@@ -83,6 +83,7 @@ class Host:
         self._grace_s = STOP_GRACE_S
         self._started_at = 0.0
         self._servers: list[grpc.aio.Server] = []
+        self._autogen: AutogenServicer | None = None
         self.id = uuid4().hex[:12]
         self.operators_address = ""
 
@@ -179,6 +180,8 @@ class Host:
                 await self._stop_asked.wait()
                 await health.enter_graceful_shutdown()
                 switchboard.close()
+                if self._autogen is not None:
+                    self._autogen.close()
                 await asyncio.gather(server.stop(self._grace_s), operators.stop(self._grace_s))
                 commits.cancel()
         except ExceptionGroup as group:
@@ -209,7 +212,8 @@ class Host:
         stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
         handler = grpc.method_handlers_generic_handler(service, {method: stream})
         server.add_generic_rpc_handlers((handler,))
-        AutogenServicer(switchboard, tasks).add_to(server)
+        self._autogen = AutogenServicer(switchboard, tasks)
+        self._autogen.add_to(server)
         health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         self._port = bind(server, f"{self._machine}:{self._port}")

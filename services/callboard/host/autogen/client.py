@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from callboard.core.errors import (
     CallboardError,
-    InvalidMessage,
     ProtocolViolation,
     ResourceExhausted,
     Unavailable,
@@ -49,8 +48,8 @@ MAX_REQUEST_ID_CHARS = 1024
 ID_DIGITS = 20
 """Of the ids that the host gives calls; what has more is none."""
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024 - 1024
-"""The largest message for a worker, with room for what stands around it.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""The largest message for a worker, encoded.
 
 AutoGen's workers leave gRPC's bound of 4 MiB as it is. A larger message ends their stream, of which
 they take no notice, and all that they serve is gone.
@@ -77,7 +76,7 @@ class Client:
         self._request_ids: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
         self._said: Iterator[bytes] | None = None
-        self._last_words: list[bytes] = []
+        self._ended_by: CallboardError | None = None
         self._heard = asyncio.Event()
         self.session: Session = switchboard.join(client_id, self, agent="autogen", is_foreign=True)
 
@@ -91,13 +90,9 @@ class Client:
 
     def end(self, failure: CallboardError | None = None) -> None:
         """The session is over: what the worker waits for is answered before its stream ends."""
+        if self._ended_by is None:
+            self._ended_by = failure or Unavailable("the session is over")
         self._heard.set()
-        error = CallFailure.of(failure or Unavailable("the session is over"))
-        self._last_words = [
-            messages.response_to(Reply(number, error=error), request_id)
-            for number, request_id in self._request_ids.items()
-        ]
-        self._request_ids.clear()
         if self._stream is not None:
             self._stream.end(failure)
 
@@ -202,8 +197,17 @@ class Client:
         message = next(self._said, None)
         if message is None:
             self._said = None
-            return self._last_words.pop(0) if self._last_words else None
+            message = self._last_word()
         return message
+
+    def _last_word(self) -> bytes | None:
+        """An error for a call that the session has left without an answer; None when none is."""
+        if self._ended_by is None or not self._request_ids:
+            return None
+        number, request_id = self._request_ids.popitem()
+        self._numbers.pop(request_id, None)
+        failed = Reply(number, error=CallFailure.of(self._ended_by))
+        return messages.response_to(failed, request_id)
 
     def _messages(self) -> Iterator[bytes]:
         while (frame := self.session.outbox.take()) is not None:
@@ -222,24 +226,22 @@ class Client:
                 continue
             del self._numbers[request_id]
             try:
-                yield messages.response_to(_fitting(reply), request_id)
-            except InvalidMessage as error:
+                yield _fitting("reply", messages.response_to(reply, request_id))
+            except CallboardError as error:
                 failed = Reply(reply.call_id, error=CallFailure.of(error))
                 yield messages.response_to(failed, request_id)
 
     def _requests(self, frame: HostFrame) -> Iterator[bytes]:
         for call in frame.calls:
             try:
-                _check_size("call", call.payload)
-                yield messages.request_to(call)
+                yield _fitting("call", messages.request_to(call))
             except CallboardError as error:
                 self._say(WorkerFrame(replies=[Reply(call.id, error=CallFailure.of(error))]))
 
     def _events(self, frame: HostFrame) -> Iterator[bytes]:
         for event, deliveries in frame.deliveries:
             try:
-                _check_size("event", event.content)
-                yield messages.event_to(event)
+                yield _fitting("event", messages.event_to(event))
             except CallboardError as error:
                 self._settle(deliveries, Rejected("undeliverable", str(error)))
                 log.warning("event rejected", client_id=self.client_id, reason=str(error))
@@ -310,16 +312,8 @@ async def sent_to(client: Client, stream: Stream) -> AsyncIterator[bytes]:
     stream.check()
 
 
-def _fitting(reply: Reply) -> Reply:
-    """The answer, or why the worker cannot have it."""
-    try:
-        _check_size("reply", reply.payload)
-    except ResourceExhausted as error:
-        return Reply(reply.call_id, error=CallFailure.of(error))
-    return reply
-
-
-def _check_size(what: str, content: bytes) -> None:
-    """Raise `ResourceExhausted` for what is too large for a worker."""
-    if len(content) > MAX_MESSAGE_BYTES:
-        raise ResourceExhausted(too_large(what, len(content), MAX_MESSAGE_BYTES))
+def _fitting(what: str, message: bytes) -> bytes:
+    """The encoded message. Raises `ResourceExhausted` for one that is too large for a worker."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise ResourceExhausted(too_large(what, len(message), MAX_MESSAGE_BYTES))
+    return message

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from callboard.core.errors import CallboardError, ProtocolViolation, ResourceExhausted
+from callboard.core.errors import (
+    CallboardError,
+    ProtocolViolation,
+    ResourceExhausted,
+    Unavailable,
+)
 from callboard.host.autogen.client import Stream
 from callboard.log import Logger
 from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
@@ -79,6 +84,11 @@ class ControlRoom:
         if self._lines.get(line.client_id) is line:
             del self._lines[line.client_id]
 
+    def close(self) -> None:
+        """The host stops: end all of them."""
+        for line in self._lines.values():
+            line.stream.end(Unavailable("the host is stopping"))
+
     async def read(self, line: ControlLine, requests: AsyncIterator[bytes]) -> None:
         """Pass on what a worker says, until its stream is over."""
         failure: CallboardError | None = None
@@ -92,6 +102,10 @@ class ControlRoom:
             failure = error
         except grpc.aio.BaseError as error:
             log.debug("control stream broken off", client_id=line.client_id, reason=str(error))
+        except Exception as error:
+            # As in a worker's stream: a fault that one worker met must not be the end of all.
+            log.exception("control message not passed on", client_id=line.client_id)
+            failure = CallboardError(f"the host broke over a message: {type(error).__name__}")
         finally:
             line.stream.end(failure)
 

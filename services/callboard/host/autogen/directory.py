@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from callboard.core.errors import AlreadyRegistered, InvalidMessage
 from callboard.core.frames import SubscriptionEntry, TypeEntry
 
+INBOX = "autogen:"
+"""What the names of inboxes begin with. No native type has one like it."""
+
 
 class NoSuchSubscription(InvalidMessage):
     """There is no subscription of that id."""
@@ -146,4 +149,4 @@ def _own(entry: SubscriptionEntry) -> SubscriptionEntry:
 
 def inbox_of(client_id: str) -> str:
     """The agent type under which the broker keeps the events for a worker."""
-    return f"autogen:{client_id}"
+    return f"{INBOX}{client_id}"

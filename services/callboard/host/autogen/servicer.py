@@ -24,7 +24,7 @@ from callboard.core.errors import (
 )
 from callboard.host.autogen.client import Client, Stream, sent_to
 from callboard.host.autogen.control import ControlRoom
-from callboard.host.autogen.directory import Directory, NoSuchSubscription
+from callboard.host.autogen.directory import INBOX, Directory, NoSuchSubscription
 from callboard.host.autogen.messages import subscription_from, subscription_to
 from callboard.log import Logger
 from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
@@ -83,6 +83,10 @@ class AutogenServicer:
             handlers[name] = grpc.unary_unary_rpc_method_handler(_unary(method))
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
+    def close(self) -> None:
+        """The host stops: end the control streams; the others are the switchboard's to end."""
+        self._control.close()
+
     # Streams.
 
     async def _open(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
@@ -92,7 +96,7 @@ class AutogenServicer:
         await context.send_initial_metadata(())
         stream = Stream()
         try:
-            client = self._client(client_id)
+            client = self._client(client_id, opens=True)
             client.attach(stream)
             self._stop_forgetting(client)
             self._tasks.create_task(self._read(client, stream, requests), name="read")
@@ -125,6 +129,9 @@ class AutogenServicer:
         finally:
             if failure is None:
                 stream.close_half()
+            elif client.is_on(stream):
+                self._switchboard.leave(client.session)
+                client.end(failure)
             else:
                 stream.end(failure)
 
@@ -185,15 +192,15 @@ class AutogenServicer:
 
     # Workers.
 
-    def _client(self, client_id: str) -> Client:
-        """The worker of that id, met now or before."""
+    def _client(self, client_id: str, *, opens: bool = False) -> Client:
+        """The worker of that id, met now or before; unless it opens a stream, for a time only."""
         client = self._clients.get(client_id)
         if client is not None and client.session.is_live:
             return client
         self._switchboard.check_open()
         if client is not None:
             self._forget(client)
-        if len(self._forgetting) >= MAX_UNOPENED:
+        if not opens and len(self._forgetting) >= MAX_UNOPENED:
             msg = f"{MAX_UNOPENED} workers have registered and opened no stream yet"
             raise ResourceExhausted(msg)
         client = self._clients[client_id] = Client(client_id, self._switchboard)
@@ -227,6 +234,7 @@ class AutogenServicer:
 
     def _forget(self, client: Client) -> None:
         self._switchboard.leave(client.session)
+        client.end()
         if self._clients.get(client.client_id) is not client:
             return
         del self._clients[client.client_id]
@@ -263,6 +271,9 @@ def _bounded(text: str) -> str:
     """``text``, if it is no longer than what is registered may be."""
     if len(text) > MAX_NAME_CHARS:
         msg = f"{text[:80]!r}... is too long: at most {MAX_NAME_CHARS} characters are kept"
+        raise InvalidIdentifier(msg)
+    if text.startswith(INBOX):
+        msg = f"what begins with {INBOX!r} is the host's own"
         raise InvalidIdentifier(msg)
     return text
 
