@@ -67,7 +67,7 @@ def filled(draw: st.DrawFn, kind: type[Message], depth: int = 4) -> Message:
 
 def _part(message: Any, field: Any) -> Any:
     part = getattr(message, field.name)
-    return part.add() if field.is_repeated else part
+    return part.add() if hasattr(part, "add") else part
 
 
 def anything(kind: type[Message]) -> st.SearchStrategy[bytes]:
