@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-import grpc.aio
-
 from callboard.core.errors import (
     CallboardError,
     DeadlineExceeded,
@@ -16,6 +14,7 @@ from callboard.core.errors import (
 )
 from callboard.core.identity import check_key
 from callboard.core.session import Session
+from callboard.host.reading import failure_of
 from callboard.log import Logger
 from callboard.wire.frames import (
     PROTOCOL_VERSION,
@@ -77,20 +76,7 @@ class WorkerStream:
         """Take in what the worker says, until the stream is over."""
         failure: CallboardError | None = None
         try:
-            async for data in self._requests:
-                if self._is_over:
-                    return
-                self._take(data)
-        except CallboardError as error:
-            log.warning("stream refused", session=self._name, reason=str(error))
-            failure = error
-        except grpc.aio.BaseError as error:
-            # The other half has ended the stream, or gRPC has: there is nothing more to read.
-            log.debug("stream broken off", session=self._name, reason=str(error))
-        except Exception as error:
-            # A fault of the host's own, which this worker has met: it must not be the end of all.
-            log.exception("frame not taken in", session=self._name)
-            failure = CallboardError(f"the host broke over a frame: {type(error).__name__}")
+            failure = await failure_of(self._take_all(), lambda: self._name)
         finally:
             self._switchboard.dismiss(self)
             self.end(failure)
@@ -109,6 +95,12 @@ class WorkerStream:
     @property
     def _name(self) -> str | None:
         return None if self.session is None else self.session.id
+
+    async def _take_all(self) -> None:
+        async for data in self._requests:
+            if self._is_over:
+                return
+            self._take(data)
 
     def _take(self, data: bytes) -> None:
         if self.session is None:

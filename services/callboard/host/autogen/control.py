@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-import grpc.aio
 from google.protobuf.message import DecodeError
 
 from callboard.core.errors import (
@@ -20,6 +19,7 @@ from callboard.core.errors import (
     Unavailable,
 )
 from callboard.host.autogen.client import Stream
+from callboard.host.reading import failure_of
 from callboard.log import Logger
 from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
 
@@ -93,21 +93,15 @@ class ControlRoom:
         """Pass on what a worker says, until its stream is over."""
         failure: CallboardError | None = None
         try:
-            async for data in requests:
-                if line.stream.is_over:
-                    return
-                self._pass_on(line, _parse(data))
-        except CallboardError as error:
-            log.warning("control stream refused", client_id=line.client_id, reason=str(error))
-            failure = error
-        except grpc.aio.BaseError as error:
-            log.debug("control stream broken off", client_id=line.client_id, reason=str(error))
-        except Exception as error:
-            # As in a worker's stream: a fault that one worker met must not be the end of all.
-            log.exception("control message not passed on", client_id=line.client_id)
-            failure = CallboardError(f"the host broke over a message: {type(error).__name__}")
+            failure = await failure_of(self._take_all(line, requests), lambda: line.client_id)
         finally:
             line.stream.end(failure)
+
+    async def _take_all(self, line: ControlLine, requests: AsyncIterator[bytes]) -> None:
+        async for data in requests:
+            if line.stream.is_over:
+                return
+            self._pass_on(line, _parse(data))
 
     def _pass_on(self, sender: ControlLine, message: pb.ControlMessage) -> None:
         problem, target = self._target_of(message.destination)

@@ -26,6 +26,7 @@ from callboard.host.autogen.client import Client, Stream, sent_to
 from callboard.host.autogen.control import ControlRoom
 from callboard.host.autogen.directory import INBOX, Directory, NoSuchSubscription
 from callboard.host.autogen.messages import subscription_from, subscription_to
+from callboard.host.reading import failure_of
 from callboard.log import Logger
 from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
 from callboard.wire.status import status_of
@@ -113,19 +114,9 @@ class AutogenServicer:
         """Take in what a worker says; see `WorkerStream.read` on how it ends."""
         failure: CallboardError | None = None
         try:
-            async for data in requests:
-                if stream.is_over:
-                    return
-                client.take(data)
-                await client.until_heard()
-        except CallboardError as error:
-            log.warning("stream refused", client_id=client.client_id, reason=str(error))
-            failure = error
-        except grpc.aio.BaseError as error:
-            log.debug("stream broken off", client_id=client.client_id, reason=str(error))
-        except Exception as error:
-            log.exception("message not taken in", client_id=client.client_id)
-            failure = CallboardError(f"the host broke over a message: {type(error).__name__}")
+            failure = await failure_of(
+                _take_all(client, stream, requests), lambda: client.client_id
+            )
         finally:
             if failure is None:
                 stream.close_half()
@@ -240,6 +231,14 @@ class AutogenServicer:
         del self._clients[client.client_id]
         self._stop_forgetting(client)
         self._declare(self._directory.drop(client.client_id))
+
+
+async def _take_all(client: Client, stream: Stream, requests: AsyncIterator[bytes]) -> None:
+    async for data in requests:
+        if stream.is_over:
+            return
+        client.take(data)
+        await client.until_heard()
 
 
 class _Unexpected(CallboardError):
