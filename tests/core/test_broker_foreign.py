@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from callboard.core.broker import BrokerLimits
+from callboard.core.deliveries import RECORD_BYTES
 from callboard.core.errors import Code
 from callboard.core.frames import TypeEntry
 from callboard.core.session import Session
@@ -103,3 +105,81 @@ def test_its_names_may_be_any_text() -> None:
     assert [refusal.code for frame in other.heard() for refusal in frame.publishes_refused] == [
         Code.INVALID_ARGUMENT
     ]
+
+
+def test_a_worker_that_does_not_read_fills_its_own_queue_alone() -> None:
+    """What is too much for it becomes dead letters; others get all, and go on publishing."""
+    stage = Stage(BrokerLimits(partitions=8, max_exclusive_bytes=3 * (RECORD_BYTES + 5)))
+    worker, other, publisher = foreign(stage, "w"), stage.worker("other", "b"), stage.worker("p")
+    worker.register(ALONE, subscriptions=[subscribed("news", "a")])
+    other.register("b", subscriptions=[subscribed("news", "b")])
+
+    publisher.publish("x", "y", "x", "x", "x", topic="news", content=b"event")
+
+    assert [(letter.delivery.agent, letter.reason) for letter in stage.dead] == [
+        (("a", "x"), "queue_full"),
+        (("a", "x"), "queue_full"),
+    ]
+    assert not [refusal for frame in publisher.heard() for refusal in frame.publishes_refused]
+    assert len(other.deliveries()) == 5
+
+    first, *others = worker.deliveries()
+    worker.settle(first)
+    publisher.publish("x", topic="news", content=b"event")
+    worker.settle([*others, *worker.deliveries()])
+
+    assert worker.deliveries() == []
+    assert [state.queues.bytes for state in stage.broker.types] == [6 * (RECORD_BYTES + 5), 0]
+
+
+def test_calls_without_room_on_the_way_to_their_callee_fail() -> None:
+    """It does not read; one alone always fits, and what was read leaves room."""
+    stage = Stage(BrokerLimits(partitions=8, max_unread_bytes=100))
+    caller, callee = stage.worker("p"), foreign(stage, "w")
+    callee.register(ALONE)
+    for _ in range(3):
+        caller.call(("a", "x"), payload=b"x" * 60)
+
+    errors = [(reply.call_id, reply.error) for reply in caller.replies()]
+    assert [(call_id, error and error.code) for call_id, error in errors] == [
+        (2, Code.RESOURCE_EXHAUSTED),
+        (3, Code.RESOURCE_EXHAUSTED),
+    ]
+    assert len(callee.calls()) == 1
+    caller.call(("a", "x"), payload=b"x" * 60)
+    assert len(callee.calls()) == 1
+
+
+def test_answers_without_room_on_the_way_to_their_caller_are_errors() -> None:
+    """It does not read: each of its calls still has an ending, and a short one."""
+    stage = Stage(BrokerLimits(partitions=8, max_unread_bytes=500))
+    caller, callee = foreign(stage, "p"), stage.worker("w", "a")
+    for _ in range(3):
+        caller.call(("a", "x"))
+    first, second, third = callee.calls()
+    callee.reply(first, b"x" * 400)
+    callee.reply(second, b"x" * 400)
+    callee.reply(third, b"x" * 400, last=False)
+
+    replies = caller.replies()
+
+    assert [reply.error and reply.error.code for reply in replies] == [
+        None,
+        Code.RESOURCE_EXHAUSTED,
+        Code.RESOURCE_EXHAUSTED,
+    ]
+    assert [call_id for frame in callee.heard() for call_id in frame.cancels] == [third.id]
+    assert stage.broker.is_idle
+    assert caller.session.outbox.unread_bytes == 0
+
+
+def test_the_texts_of_a_call_take_room_too() -> None:
+    """A key may be as long as a payload."""
+    stage = Stage(BrokerLimits(partitions=8, max_call_bytes=1000))
+    caller, callee = foreign(stage, "p"), stage.worker("w", "a")
+    caller.call(("a", "k" * 800))
+    caller.call(("a", "x"), sender=("s" * 800, ""))
+    assert len(callee.calls()) == 1
+    (reply,) = caller.replies()
+    assert reply.error is not None
+    assert reply.error.code == Code.RESOURCE_EXHAUSTED

@@ -18,12 +18,12 @@ def test_a_call_is_open_from_its_beginning_to_its_ending() -> None:
     calls: OpenCalls[str] = OpenCalls()
     call = begun(calls)
     calls.assign(call, "w")
-    assert (len(calls), calls.payload_bytes, calls.get(call.id)) == (1, 5, call)
+    assert (len(calls), calls.size, calls.get(call.id)) == (1, 7, call)
     assert calls.assigned_to("w") == [call]
 
     assert calls.answer(call.id, "w", last=True) is call
 
-    assert (len(calls), calls.payload_bytes, calls.next_deadline()) == (0, 0, None)
+    assert (len(calls), calls.size, calls.next_deadline()) == (0, 0, None)
     assert calls._by_session == {}
     assert calls._by_caller == {}
 

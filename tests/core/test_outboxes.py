@@ -83,8 +83,8 @@ def test_a_frame_holds_so_many_bytes() -> None:
 def test_replies_calls_and_deliveries_share_a_frame() -> None:
     """And its bounds; the texts of errors count."""
     outbox = HostOutbox()
-    outbox.replies.append(Reply(1, b"", CallFailure(2, "x" * (MAX_FRAME_BYTES // 8))))
-    outbox.call(call(1, MAX_FRAME_BYTES // 2))
+    outbox.reply(Reply(1, b"", CallFailure(2, "x" * (MAX_FRAME_BYTES // 8))))
+    outbox.call(call(1, MAX_FRAME_BYTES // 2 - len("ax")))
     outbox.deliver(delivered(1, event()))
 
     frames = [frame for _ in range(2) if (frame := outbox.take())]
@@ -186,7 +186,7 @@ def test_drain_is_said_last() -> None:
     outbox = HostOutbox()
     outbox.drain = True
     outbox.published_through = 1
-    outbox.replies.append(Reply(1))
+    outbox.reply(Reply(1))
 
     frames = [outbox.take(), outbox.take()]
 

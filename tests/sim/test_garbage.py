@@ -166,7 +166,7 @@ class Havoc:
         assert broker.in_flight_count == 0
         assert broker.next_deadline() is None
         assert broker._placer._held == {}
-        assert (len(calls), calls.payload_bytes) == (0, 0)
+        assert (len(calls), calls.size) == (0, 0)
         assert (calls._by_caller, calls._by_session, calls._made) == ({}, {}, {})
         assert not any(state.session_only for state in broker.types)
         waiting = Counter(

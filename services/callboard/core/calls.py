@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from callboard.core.event import Address, TraceContext, TurnId
+from callboard.core.event import Address, TraceContext, TurnId, size_of_pairs
 
 MAX_CHAIN = 32
 """Turns that may wait for one call: A calls B calls C ... A longer chain is a loop in practice."""
@@ -27,6 +27,7 @@ class OpenCall(Generic[W]):
         callee: The session that runs it; None while it waits for one.
         deadline: When it ends with DEADLINE_EXCEEDED, in the broker's time, in seconds.
         chain: The turns that wait for it, outermost first.
+        size: What it takes, in bytes: with its texts, for other protocols have any length of them.
     """
 
     id: int
@@ -39,6 +40,10 @@ class OpenCall(Generic[W]):
     sender: Address | None = None
     hop: TraceContext | None = None
     callee: W | None = None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.payload) + size_of_pairs(self.target, self.sender, self.hop)
 
 
 class OpenCalls(Generic[W]):
@@ -48,7 +53,7 @@ class OpenCalls(Generic[W]):
     returns the calls that are to be told about it.
 
     Attributes:
-        payload_bytes: What the open calls carry, together.
+        size: What the open calls take, together, in bytes.
     """
 
     def __init__(self) -> None:
@@ -58,7 +63,7 @@ class OpenCalls(Generic[W]):
         self._made: Counter[W] = Counter()
         self._deadlines: list[tuple[float, int]] = []
         self._last_id = 0
-        self.payload_bytes = 0
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -95,7 +100,7 @@ class OpenCalls(Generic[W]):
         self._by_session.setdefault(caller, {})[call.id] = call
         heapq.heappush(self._deadlines, (deadline, call.id))
         self._made[caller] += 1
-        self.payload_bytes += len(payload)
+        self.size += call.size
         return call
 
     def assign(self, call: OpenCall[W], callee: W | None) -> None:
@@ -168,7 +173,7 @@ class OpenCalls(Generic[W]):
         self._made[call.caller] -= 1
         if not self._made[call.caller]:
             del self._made[call.caller]
-        self.payload_bytes -= len(call.payload)
+        self.size -= call.size
         self._unlink(call.caller, call)
         if call.callee is not None:
             self._unlink(call.callee, call)

@@ -53,6 +53,7 @@ class Deliveries:
     def __init__(self, types: AgentTypes, limits: BrokerLimits, agenda: Agenda) -> None:
         self._types = types
         self._agent_share = limits.agent_share
+        self._max_exclusive_bytes = limits.max_exclusive_bytes
         self._agenda = agenda
         self._counters = agenda.counters
         self._out: dict[int, tuple[Delivery, AgentQueue, AgentTypeState]] = {}
@@ -75,11 +76,20 @@ class Deliveries:
         """The engine has ``delivery``: hand it out, or let it wait."""
         state = self._types.get(delivery.agent[0])
         if state is None:
-            self._kill(delivery, "its agent type ended before it was handed out", now)
+            detail = "its agent type ended before it was handed out"
+            self._kill(delivery, "no_such_type", detail, now)
             return
-        queue = state.queues.of(delivery.agent)
+        size = bytes_of(delivery.event)
+        queues = state.queues
+        if state.is_exclusive and queues.bytes + size > self._max_exclusive_bytes:
+            limit = self._max_exclusive_bytes
+            detail = f"{queues.bytes} bytes wait for its worker already, the limit is {limit}"
+            self._kill(delivery, "queue_full", detail, now)
+            return
+        queue = queues.of(delivery.agent)
         queue.waiting.append(delivery)
-        state.queues.waiting_count += 1
+        queues.bytes += size
+        queues.waiting_count += 1
         self.waiting_count += 1
         self.hand_out(state, queue)
 
@@ -151,7 +161,9 @@ class Deliveries:
                         self._hold_back(queue, now + released.not_before_s)
                     continue
             del out[delivery.position]
-            self.queued_bytes -= len(delivery.event.content) + RECORD_BYTES
+            size = len(delivery.event.content) + RECORD_BYTES
+            self.queued_bytes -= size
+            state.queues.bytes -= size
             queue.settle(delivery)
             lanes[state.name].room += 1
         for queue, state in touched.items():
@@ -216,7 +228,8 @@ class Deliveries:
         for queue in state.queues.busy():
             self.waiting_count -= len(queue.waiting)
             for delivery in queue.waiting:
-                self._kill(delivery, "its agent type ended with its session", now)
+                detail = "its agent type ended with its session"
+                self._kill(delivery, "no_such_type", detail, now)
         if any(entry[1] == state.name for entry in self._held_back):
             self._held_back = [entry for entry in self._held_back if entry[1] != state.name]
             heapq.heapify(self._held_back)
@@ -259,9 +272,9 @@ class Deliveries:
         queue.not_before = until
         heapq.heappush(self._held_back, (until, *queue.agent))
 
-    def _kill(self, delivery: Delivery, detail: str, now: float) -> None:
+    def _kill(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
         """``delivery``, which neither waits nor is out, becomes a dead letter."""
-        self._agenda.commit.dead.append(DeadLetter(delivery, "no_such_type", detail, now))
+        self._agenda.commit.dead.append(DeadLetter(delivery, reason, detail, now))
         self._counters.rejected += 1
         self.queued_bytes -= bytes_of(delivery.event)
 

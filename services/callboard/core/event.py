@@ -26,6 +26,11 @@ class TraceContext(NamedTuple):
     tracestate: str = ""
 
 
+def size_of_pairs(*pairs: tuple[str, str] | None) -> int:
+    """How many characters addresses and trace contexts have, together; None has none."""
+    return sum(len(pair[0]) + len(pair[1]) for pair in pairs if pair is not None)
+
+
 @dataclass(slots=True, eq=False)
 class Event:
     """One published event.

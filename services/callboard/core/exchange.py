@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from callboard.core.calls import MAX_CHAIN, OpenCall, OpenCalls
 from callboard.core.errors import CallboardError, Code
-from callboard.core.frames import Call, CallFailure, Reply
+from callboard.core.frames import Call, CallFailure, Reply, clipped
 from callboard.core.identity import check_agent_type, check_key
 from callboard.core.limits import too_large
+from callboard.core.outbox import size_of_reply
 from callboard.core.partition import partition_of
 
 if TYPE_CHECKING:
@@ -82,14 +83,17 @@ class Exchange:
         call = self._calls.answer(reply.call_id, session, last=is_last)
         if call is None:
             return
-        payload = b""
-        if error is None:
-            payload = reply.payload
-        else:
+        answer = Reply(call.caller_id, reply.payload if error is None else b"", error, is_last)
+        problem = self._problem_of_room(call.caller, size_of_reply(answer))
+        if problem is not None:
+            if not is_last:
+                self._calls.end(call)
+            answer = Reply(call.caller_id, b"", CallFailure(Code.RESOURCE_EXHAUSTED, problem))
+        if answer.error is not None:
             self._agenda.counters.calls_failed += 1
             if not reply.last:
                 self._tell_cancelled(call)
-        call.caller.outbox.replies.append(Reply(call.caller_id, payload, error, is_last))
+        call.caller.outbox.reply(answer)
         self._agenda.wake(call.caller)
 
     def cancel(self, session: Session, caller_id: int) -> None:
@@ -173,9 +177,9 @@ class Exchange:
         size = len(call.payload)
         if size > limits.max_event_bytes:
             return Code.RESOURCE_EXHAUSTED, too_large("call", size, limits.max_event_bytes)
-        if self._calls.payload_bytes > limits.max_call_bytes:
+        if self._calls.size > limits.max_call_bytes:
             reason = (
-                f"the open calls carry {self._calls.payload_bytes - size} bytes, this one {size} "
+                f"the open calls have {self._calls.size - call.size} bytes, this one {call.size} "
                 f"more; the limit is {limits.max_call_bytes}"
             )
             return Code.RESOURCE_EXHAUSTED, reason
@@ -224,6 +228,10 @@ class Exchange:
         session: Session,
         now: float,
     ) -> None:
+        problem = self._problem_of_room(session, call.size)
+        if problem is not None:
+            self._end(call, Code.RESOURCE_EXHAUSTED, problem)
+            return
         self._calls.assign(call, session)
         session.outbox.call(
             Call(
@@ -239,6 +247,19 @@ class Exchange:
         )
         self._agenda.wake(session)
 
+    def _problem_of_room(self, session: Session, size: int) -> str | None:
+        """Why there is no room for a call or an answer on the way to ``session``; None: there is.
+
+        One alone always has room.
+        """
+        unread, limit = session.outbox.unread_bytes, self._limits.max_unread_bytes
+        if not unread or unread + size <= limit:
+            return None
+        return (
+            f"calls and answers of {unread} bytes wait for worker {session.client_id!r} to read "
+            f"them, this one has {size} more; the limit is {limit}"
+        )
+
     def _end(self, call: OpenCall[Session], code: Code, reason: str) -> None:
         self._calls.end(call)
         self._fail(call, code, reason)
@@ -247,7 +268,8 @@ class Exchange:
         """Answer an ended call with an error."""
         self._agenda.counters.calls_failed += 1
         if call.caller.is_live:
-            call.caller.outbox.replies.append(Reply(call.caller_id, b"", CallFailure(code, reason)))
+            failure = CallFailure(code, clipped(reason))
+            call.caller.outbox.reply(Reply(call.caller_id, b"", failure))
             self._agenda.wake(call.caller)
 
     def _withdraw(self, call: OpenCall[Session]) -> None:

@@ -30,8 +30,13 @@ class BrokerLimits:
             holder; beyond it they are refused with RESOURCE_EXHAUSTED.
         max_open_calls: Calls that one session may have made and not seen ended; beyond it they are
             refused with RESOURCE_EXHAUSTED.
-        max_call_bytes: The payloads of all open calls, together; beyond it calls are refused with
+        max_exclusive_bytes: Events queued and out for a type that has one worker to itself, which
+            hears of them at most once; beyond it they become dead letters. One worker that does not
+            read must not fill the queues of all.
+        max_call_bytes: All open calls, together; beyond it calls are refused with
             RESOURCE_EXHAUSTED.
+        max_unread_bytes: Calls and answers that may wait until a session reads them; beyond it they
+            fail with RESOURCE_EXHAUSTED.
         max_answers_waiting: Answers that may wait until a session reads them; with more it does not
             read, which is a violation. Above ``max_open_calls`` and twice ``publish_window``.
         call_timeout_s: The deadline of a call that names none.
@@ -45,9 +50,11 @@ class BrokerLimits:
     max_subscriptions: int = 100_000
     max_event_bytes: int = 8 << 20
     max_queued_bytes: int = 1 << 30
+    max_exclusive_bytes: int = 64 << 20
     max_calls_waiting: int = 64
     max_open_calls: int = 16_384
     max_call_bytes: int = 256 << 20
+    max_unread_bytes: int = 128 << 20
     max_answers_waiting: int = 65_536
     call_timeout_s: float = 300.0
 

@@ -25,12 +25,14 @@ class HostOutbox:
 
     Bounded by what the worker may have open: its publish window, its delivery windows, the calls to
     its agents, its own calls; what answers it may be as much as it asks, so the broker ends a
-    session that does not read (`answer_count`). Nothing here refuses, because those bounds are kept
-    before. A call that ends before it was said is never said.
+    session that does not read (`answer_count`), and lets calls and answers fail for which there is
+    no room (`unread_bytes`). Nothing here refuses, because those bounds are kept before. A call
+    that ends before it was said is never said.
 
     Attributes:
         published_through: All publishes up to this number are answered.
         settled_through: All settlements up to this number are answered.
+        unread_bytes: What the calls and replies that wait to be said count for.
         drain: Leaves last, when nothing else is to be said.
     """
 
@@ -41,9 +43,10 @@ class HostOutbox:
         self.settled_through = 0
         self.settlements_refused: deque[Refusal] = deque()
         self.deliveries: deque[tuple[Event, list[Delivery]]] = deque()
-        self.replies: deque[Reply] = deque()
+        self.unread_bytes = 0
         self.surrenders: deque[Partitions] = deque()
         self.drain = False
+        self._replies: deque[Reply] = deque()
         self._calls: OrderedDict[int, Call] = OrderedDict()
         self._cancels: deque[int] = deque()
         self._told_published = 0
@@ -56,7 +59,7 @@ class HostOutbox:
             len(self.registered)
             + len(self.publishes_refused)
             + len(self.settlements_refused)
-            + len(self.replies)
+            + len(self._replies)
         )
 
     def deliver(self, delivery: Delivery) -> None:
@@ -71,15 +74,25 @@ class HostOutbox:
     def call(self, call: Call) -> None:
         """Add a call for one of the worker's agents."""
         self._calls[call.id] = call
+        self.unread_bytes += call.size
+
+    def reply(self, reply: Reply) -> None:
+        """Add an answer to one of the worker's own calls."""
+        self._replies.append(reply)
+        self.unread_bytes += size_of_reply(reply)
 
     def cancel(self, call_id: int) -> None:
         """Nobody wants the answer to a call any more, which the worker may know of or not yet."""
-        if self._calls.pop(call_id, None) is None:
+        if not self.recall(call_id):
             self._cancels.append(call_id)
 
-    def recall(self, call_id: int) -> None:
-        """A call goes to another worker: it is not said here unless it was already."""
-        self._calls.pop(call_id, None)
+    def recall(self, call_id: int) -> bool:
+        """A call is not for this worker: it is not said here, unless (False) it was already."""
+        call = self._calls.pop(call_id, None)
+        if call is None:
+            return False
+        self.unread_bytes -= call.size
+        return True
 
     def forget(self, agent_type: str) -> None:
         """The worker serves the type no more: what it was to get of it is not said.
@@ -93,7 +106,7 @@ class HostOutbox:
             if others:
                 self.deliveries.append((event, others))
         for call in [each for each in self._calls.values() if each.target[0] == agent_type]:
-            del self._calls[call.id]
+            self.recall(call.id)
 
     def take(self) -> HostFrame | None:
         """The next frame; None when all is said.
@@ -142,20 +155,23 @@ class HostOutbox:
     def _take_messages(self, frame: HostFrame, items: int) -> int:
         """Put in what carries payloads, until something does not fit; how many items may follow."""
         size = MAX_FRAME_BYTES
-        while self.replies and items > 0 and size > 0:
-            length = size_of_reply(self.replies[0])
+        while self._replies and items > 0 and size > 0:
+            length = size_of_reply(self._replies[0])
             if size < length and items < MAX_FRAME_ITEMS:
                 return items
-            frame.replies.append(self.replies.popleft())
+            frame.replies.append(self._replies.popleft())
+            self.unread_bytes -= length
             items -= 1
             size -= length
         while self._calls and items > 0 and size > 0:
             call = next(iter(self._calls.values()))
-            if size < len(call.payload) and items < MAX_FRAME_ITEMS:
+            length = call.size
+            if size < length and items < MAX_FRAME_ITEMS:
                 return items
             frame.calls.append(self._calls.popitem(last=False)[1])
+            self.unread_bytes -= length
             items -= 1
-            size -= len(call.payload)
+            size -= length
         while self.deliveries and items > 0 and size > 0:
             event, targets = self.deliveries[0]
             if items < MAX_FRAME_ITEMS and (size < len(event.content) or items < len(targets)):
@@ -167,7 +183,7 @@ class HostOutbox:
 
 
 def size_of_reply(reply: Reply) -> int:
-    """What a reply counts for in a frame, in bytes."""
+    """What a reply counts for, in bytes."""
     return len(reply.payload) if reply.error is None else 4 * len(reply.error.message)
 
 

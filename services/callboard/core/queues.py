@@ -105,7 +105,12 @@ class Lane:
 
 
 class Queues:
-    """The queues of one agent type, by key and by partition."""
+    """The queues of one agent type, by key and by partition.
+
+    Attributes:
+        waiting_count: Deliveries that wait to be handed out.
+        bytes: What waits and what is out: see `bytes_of`.
+    """
 
     def __init__(self, agent_type: str, partitions: int) -> None:
         self._agent_type = agent_type
@@ -114,6 +119,7 @@ class Queues:
         self._busy: dict[int, dict[str, AgentQueue]] = {}
         self._idle: dict[str, AgentQueue] = {}
         self.waiting_count = 0
+        self.bytes = 0
 
     def __iter__(self) -> Iterator[AgentQueue]:
         return iter(list(self._by_key.values()))
