@@ -112,14 +112,29 @@ def ask(channel: grpc.Channel, method: str, data: bytes, client_id: str) -> byte
     return call(data, metadata=(("client-id", client_id),), timeout=5)
 
 
-def converse(
-    channel: grpc.Channel, method: str, said: Iterator[bytes], client_id: str
-) -> Iterator[bytes]:
-    """What a stream answers."""
+def converse(channel: grpc.Channel, method: str, said: Iterator[bytes], client_id: str) -> Any:
+    """What a stream answers; it can be cancelled."""
     call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
         f"/agents.AgentRpc/{method}"
     )
     return call(said, metadata=(("client-id", client_id),), timeout=10)
+
+
+def check_ending(
+    channel: grpc.Channel, method: str, said: list[bytes], last: Message, answer: Message
+) -> None:
+    """Say it, and ``last`` when all before was taken in: that is answered, or the stream ends."""
+    stream = converse(channel, method, iter([*said, last.SerializeToString()]), "me")
+    try:
+        for heard in map(type(answer).FromString, stream):
+            assert heard.ListFields()
+            if heard == answer:
+                stream.cancel()
+                return
+    except grpc.RpcError as error:
+        assert error.code() in ENDINGS, error  # noqa: PT017 (either outcome is right)
+    else:
+        pytest.fail("the stream ended without an error")
 
 
 def check_next_is_served(channel: grpc.Channel) -> None:
@@ -152,20 +167,20 @@ def check_next_is_served(channel: grpc.Channel) -> None:
     answer.response.payload.data_type = "Answer"
     to_say.put(answer)
     to_say.put(None)
-    (last,) = map(pb.Message.FromString, stream)
+    last = pb.Message.FromString(next(stream))
     assert (last.response.request_id, last.response.payload.data_type) == ("7", "Answer")
+    stream.cancel()
 
 
 @HABITS
 @given(said=st.lists(anything(pb.Message), min_size=1, max_size=8))
 def test_a_stream_of_garbage_ends_or_is_answered(channel: grpc.Channel, said: list[bytes]) -> None:
     """Each message is taken in, answered, or the end of that stream."""
-    stream = converse(channel, "OpenChannel", iter(said), "me")
-    try:
-        for answer in stream:
-            assert pb.Message.FromString(answer).WhichOneof("message")
-    except grpc.RpcError as error:
-        assert error.code() in ENDINGS, error  # noqa: PT017 (either outcome is right)
+    last, answer = pb.Message(), pb.Message()
+    last.request.request_id = answer.response.request_id = "the last one"
+    last.request.target.type = "nobody's"
+    answer.response.error = 'no worker has registered the agent type "nobody\'s"'
+    check_ending(channel, "OpenChannel", said, last, answer)
     check_next_is_served(channel)
 
 
@@ -188,10 +203,6 @@ def test_garbage_of_control_is_passed_on_or_refused(
     channel: grpc.Channel, said: list[bytes]
 ) -> None:
     """The control channel takes it in or ends."""
-    stream = converse(channel, "OpenControlChannel", iter(said), "me")
-    try:
-        for answer in stream:
-            pb.ControlMessage.FromString(answer)
-    except grpc.RpcError as error:
-        assert error.code() in ENDINGS, error  # noqa: PT017 (either outcome is right)
+    last = pb.ControlMessage(rpc_id="the last one", destination="clientid=me")
+    check_ending(channel, "OpenControlChannel", said, last, answer=last)
     check_next_is_served(channel)

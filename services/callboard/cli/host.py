@@ -34,6 +34,7 @@ async def _serve(settings: HostSettings) -> None:
                 settings.address,
                 operators_address=settings.operators_address,
                 limits=settings.limits,
+                autogen_message_bytes=settings.autogen_message_bytes,
                 operators_interceptors=interceptors_of(provider),
             )
             async with host, signals.cut_short():

@@ -18,6 +18,7 @@ from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.errors import CallboardError, NotAllowedNow, cause_of
 from callboard.engine.contract import Engine
 from callboard.engine.memory import MemoryEngine
+from callboard.host.autogen.client import MESSAGE_BYTES
 from callboard.host.autogen.servicer import AutogenServicer
 from callboard.host.operations import Operations
 from callboard.host.stream import WorkerStream
@@ -50,6 +51,7 @@ class Host:
         engine: Engine | None = None,
         limits: BrokerLimits | None = None,
         hello_timeout_s: float = HELLO_TIMEOUT_S,
+        autogen_message_bytes: int = MESSAGE_BYTES,
         operators_interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         """Describe it; nothing is opened before `start`.
@@ -62,6 +64,7 @@ class Host:
             engine: Where events are kept; None keeps them in memory.
             limits: The bounds to keep; None for the defaults.
             hello_timeout_s: How long a stream may say nothing after it was opened.
+            autogen_message_bytes: The largest message that workers of AutoGen read, encoded.
             operators_interceptors: See the calls of tools. There are none for workers' streams.
             extra_grpc_config: Options for the gRPC server, after Callboard's own.
         """
@@ -76,6 +79,7 @@ class Host:
         self._engine = engine or MemoryEngine()
         self._limits = limits or BrokerLimits()
         self._hello_timeout_s = hello_timeout_s
+        self._autogen_message_bytes = autogen_message_bytes
         self._operators_interceptors = tuple(operators_interceptors)
         self._extra_grpc_config = list(extra_grpc_config or ())
         self._main: asyncio.Task[None] | None = None
@@ -212,7 +216,9 @@ class Host:
         stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
         handler = grpc.method_handlers_generic_handler(service, {method: stream})
         server.add_generic_rpc_handlers((handler,))
-        self._autogen = AutogenServicer(switchboard, tasks)
+        self._autogen = AutogenServicer(
+            switchboard, tasks, message_bytes=self._autogen_message_bytes
+        )
         self._autogen.add_to(server)
         health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)

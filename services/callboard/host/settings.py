@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from callboard.core.broker import BrokerLimits
+from callboard.host.autogen.client import MESSAGE_BYTES
 from callboard.host.host import DEFAULT_ADDRESS
 from callboard.wire.endpoint import check_endpoint
 
@@ -33,9 +34,11 @@ class HostSettings(BaseSettings):
         max_subscriptions: Subscriptions that are kept, of all workers together.
         max_event_bytes: The largest encoded event, call payload or reply payload.
         max_queued_bytes: All events queued and out, together.
+        max_exclusive_bytes: Events queued and out for one worker of AutoGen's.
         max_calls_waiting: Calls that may wait for one agent whose partition has no holder.
         max_open_calls: Calls that one worker may have open.
         call_timeout_s: The deadline of a call that names none.
+        autogen_message_bytes: The largest message that workers of AutoGen read, encoded.
     """
 
     model_config = SettingsConfigDict(env_prefix="CALLBOARD_", extra="ignore", frozen=True)
@@ -51,9 +54,11 @@ class HostSettings(BaseSettings):
     max_subscriptions: PositiveInt = _LIMITS.max_subscriptions
     max_event_bytes: PositiveInt = _LIMITS.max_event_bytes
     max_queued_bytes: PositiveInt = _LIMITS.max_queued_bytes
+    max_exclusive_bytes: PositiveInt = _LIMITS.max_exclusive_bytes
     max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
     max_open_calls: PositiveInt = _LIMITS.max_open_calls
     call_timeout_s: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = _LIMITS.call_timeout_s
+    autogen_message_bytes: PositiveInt = MESSAGE_BYTES
 
     @model_validator(mode="after")
     def _agent_share_fits(self) -> Self:
@@ -77,6 +82,7 @@ class HostSettings(BaseSettings):
             max_subscriptions=self.max_subscriptions,
             max_event_bytes=self.max_event_bytes,
             max_queued_bytes=self.max_queued_bytes,
+            max_exclusive_bytes=self.max_exclusive_bytes,
             max_calls_waiting=self.max_calls_waiting,
             max_open_calls=self.max_open_calls,
             call_timeout_s=self.call_timeout_s,

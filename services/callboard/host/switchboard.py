@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from callboard.core.broker import Broker
 from callboard.core.errors import AlreadyRegistered, Unavailable
-from callboard.core.frames import HostFrame, WorkerFrame
+from callboard.core.frames import HostFrame, Registration, RegistrationError, WorkerFrame
 from callboard.core.session import Session
 from callboard.log import Logger
 from callboard.telemetry.active import route_spans
@@ -103,9 +103,12 @@ class Switchboard:
         return session, pb.ConnectResponse(welcome=welcome)
 
     def join(self, client_id: str, line: Line, *, agent: str, is_foreign: bool = False) -> Session:
-        """Begin the session of a worker that ``line`` leads to; see `admit` and `Session`."""
+        """Begin the session of a worker that ``line`` leads to; see `admit` and `Session`.
+
+        Names are those of one protocol: workers of another cannot take a session over.
+        """
         for other, other_line in list(self._lines.items()):
-            if other.client_id == client_id:
+            if other.client_id == client_id and other.is_foreign == is_foreign:
                 log.warning("session taken over", session=other.id, client_id=client_id)
                 self.leave(other)
                 other_line.end(
@@ -139,6 +142,17 @@ class Switchboard:
             self._trace(self._spans, session, frame)
         self.broker.take(session, frame, self._loop.time())
         self._act()
+
+    def register(
+        self, session: Session, registration: Registration
+    ) -> tuple[RegistrationError, ...]:
+        """A worker whose protocol registers beside its stream serves this; what is refused."""
+        self.broker.register(session, registration, self._loop.time())
+        answers = session.outbox.registered
+        errors = tuple(error for answer in answers for error in answer.errors)
+        answers.clear()
+        self._act()
+        return errors
 
     def tell(self, session: Session, frame: HostFrame) -> None:
         """A worker is being told something."""

@@ -8,7 +8,7 @@ that and the handler is lost, as with AutoGen's own host.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from callboard.core.frames import (
     Outcome,
     Publish,
     Registration,
+    RegistrationError,
     Rejected,
     Reply,
     Settlement,
@@ -48,26 +49,28 @@ MAX_REQUEST_ID_CHARS = 1024
 ID_DIGITS = 20
 """Of the ids that the host gives calls; what has more is none."""
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""The largest message for a worker, encoded.
+MESSAGE_BYTES = 4 * 1024 * 1024
+"""The largest message that AutoGen's workers read, encoded: gRPC's own bound.
 
-AutoGen's workers leave gRPC's bound of 4 MiB as it is. A larger message ends their stream, of which
-they take no notice, and all that they serve is gone.
+A larger one ends their stream, of which they take no notice, and all that they serve is gone.
 """
 
 
 class Client:
     """A worker by its client-id, from its first word until its stream ends.
 
-    It may register before it opens its stream, and open another one: the newest counts.
+    It may register before it opens its stream, and open another one: the newest counts. What it
+    serves stays; a call belongs to the stream on which it was made, for another process may have
+    opened the new one, and count its calls from 1 again.
 
     Attributes:
         session: Its session at the broker.
     """
 
-    def __init__(self, client_id: str, switchboard: Switchboard) -> None:
+    def __init__(self, client_id: str, switchboard: Switchboard, *, message_bytes: int) -> None:
         self.client_id = client_id
         self._switchboard = switchboard
+        self._message_bytes = message_bytes
         self._stream: Stream | None = None
         self._publish_numbers = count(1)
         self._settlement_numbers = count(1)
@@ -84,6 +87,16 @@ class Client:
 
     def wake(self) -> None:
         """There is something to send."""
+        refused = self.session.outbox.publishes_refused
+        if refused:
+            # Nothing in AutoGen's protocol could tell the worker.
+            log.warning(
+                "events refused",
+                client_id=self.client_id,
+                count=len(refused),
+                reason=refused[0].reason,
+            )
+            refused.clear()
         self._heard.set()
         if self._stream is not None:
             self._stream.wake()
@@ -91,7 +104,7 @@ class Client:
     def end(self, failure: CallboardError | None = None) -> None:
         """The session is over: what the worker waits for is answered before its stream ends."""
         if self._ended_by is None:
-            self._ended_by = failure or Unavailable("the session is over")
+            self._ended_by = failure
         self._heard.set()
         if self._stream is not None:
             self._stream.end(failure)
@@ -99,17 +112,19 @@ class Client:
     # Its streams.
 
     def attach(self, stream: Stream) -> None:
-        """It has opened a stream; one that it had before ends, and nothing else with it."""
-        if self._stream is not None:
+        """It has opened a stream; one that it had before ends, and its calls with it."""
+        earlier = self._stream
+        if earlier is not None:
             log.warning("stream taken over", client_id=self.client_id)
-            self._stream.end()
+            reason = "another stream of this client-id has taken the place of the caller's"
+            earlier.end(last_words=self.hang_up(Unavailable(reason)))
         self._stream = stream
         stream.wake()
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether it has called and has no answer yet."""
-        return bool(self._request_ids)
+    def has_opened(self) -> bool:
+        """Whether it has, or had, a stream."""
+        return self._stream is not None
 
     def is_on(self, stream: Stream) -> bool:
         """Whether that is the stream that counts."""
@@ -117,22 +132,14 @@ class Client:
 
     # What it says.
 
-    def declare(self, declared: Declared) -> CallboardError | None:
-        """Tell the broker what it serves; the first thing that the broker does not take."""
+    def declare(self, declared: Declared) -> tuple[RegistrationError, ...]:
+        """Tell the broker what it serves; what of that the broker does not take."""
         registration = Registration(
             next(self._revisions), tuple(declared.types), tuple(declared.subscriptions)
         )
-        known = self.session.registration
-        if not self.session.is_live:
-            return None
-        if (known.types, known.subscriptions) == registration[1:]:
-            return None
-        self._say(WorkerFrame(register=registration))
-        (answer,) = self.session.outbox.registered
-        self.session.outbox.registered.clear()
-        for error in answer.errors:
-            return CallFailure(error.code, error.reason).as_error()
-        return None
+        if self.session.registration[1:] == registration[1:]:
+            return ()
+        return self._switchboard.register(self.session, registration)
 
     def take(self, data: bytes) -> None:
         """It has sent a message. Raises `ProtocolViolation`: see `Broker.take`."""
@@ -197,24 +204,22 @@ class Client:
         message = next(self._said, None)
         if message is None:
             self._said = None
-            message = self._last_word()
         return message
 
-    def _last_word(self) -> bytes | None:
-        """An error for a call that the session has left without an answer; None when none is."""
-        if self._ended_by is None or not self._request_ids:
-            return None
-        number, request_id = self._request_ids.popitem()
-        self._numbers.pop(request_id, None)
-        failed = Reply(number, error=CallFailure.of(self._ended_by))
-        return messages.response_to(failed, request_id)
+    def hang_up(self, failure: CallboardError | None = None) -> list[bytes]:
+        """End its open calls; what to tell it of them: ``failure``, or why the session ended."""
+        open_calls, self._request_ids, self._numbers = self._request_ids, {}, {}
+        if open_calls and self.session.is_live:
+            self._say(WorkerFrame(cancels=list(open_calls)))
+        error = CallFailure.of(failure or self._ended_by or Unavailable("the session is over"))
+        return [
+            messages.response_to(Reply(number, error=error), request_id)
+            for number, request_id in open_calls.items()
+        ]
 
     def _messages(self) -> Iterator[bytes]:
         while (frame := self.session.outbox.take()) is not None:
             self._switchboard.tell(self.session, frame)
-            for refusal in frame.publishes_refused:
-                # Nothing in AutoGen's protocol could tell the worker.
-                log.warning("event refused", client_id=self.client_id, reason=refusal.reason)
             yield from self._answers(frame)
             yield from self._requests(frame)
             yield from self._events(frame)
@@ -226,7 +231,7 @@ class Client:
                 continue
             del self._numbers[request_id]
             try:
-                yield _fitting("reply", messages.response_to(reply, request_id))
+                yield self._fitting("reply", messages.response_to(reply, request_id))
             except CallboardError as error:
                 failed = Reply(reply.call_id, error=CallFailure.of(error))
                 yield messages.response_to(failed, request_id)
@@ -234,14 +239,14 @@ class Client:
     def _requests(self, frame: HostFrame) -> Iterator[bytes]:
         for call in frame.calls:
             try:
-                yield _fitting("call", messages.request_to(call))
+                yield self._fitting("call", messages.request_to(call))
             except CallboardError as error:
                 self._say(WorkerFrame(replies=[Reply(call.id, error=CallFailure.of(error))]))
 
     def _events(self, frame: HostFrame) -> Iterator[bytes]:
         for event, deliveries in frame.deliveries:
             try:
-                yield _fitting("event", messages.event_to(event))
+                yield self._fitting("event", messages.event_to(event))
             except CallboardError as error:
                 self._settle(deliveries, Rejected("undeliverable", str(error)))
                 log.warning("event rejected", client_id=self.client_id, reason=str(error))
@@ -258,6 +263,12 @@ class Client:
         ]
         self._say(WorkerFrame(settlements=settlements))
 
+    def _fitting(self, what: str, message: bytes) -> bytes:
+        """The encoded message. Raises `ResourceExhausted` for one that is too large to be read."""
+        if len(message) > self._message_bytes:
+            raise ResourceExhausted(too_large(what, len(message), self._message_bytes))
+        return message
+
 
 class Stream:
     """The life of one ``OpenChannel`` or ``OpenControlChannel`` call, as the sender sees it."""
@@ -266,23 +277,19 @@ class Stream:
         self._wake = asyncio.Event()
         self._failure: CallboardError | None = None
         self.is_over = False
-        self.is_half_closed = False
+        self.last_words: Sequence[bytes] = ()
 
     def wake(self) -> None:
         """There is something to send."""
         self._wake.set()
 
-    def end(self, failure: CallboardError | None = None) -> None:
+    def end(self, failure: CallboardError | None = None, last_words: Sequence[bytes] = ()) -> None:
         """Send what there is and end, with ``failure`` when there is one. Idempotent."""
         if not self.is_over:
             self.is_over = True
+            self.last_words = last_words
             self._failure = failure
             self._wake.set()
-
-    def close_half(self) -> None:
-        """The worker says no more, and has what it asked for to come."""
-        self.is_half_closed = True
-        self._wake.set()
 
     async def woken(self) -> bool:
         """Wait until there is something to send; False when it is over."""
@@ -307,13 +314,6 @@ async def sent_to(client: Client, stream: Stream) -> AsyncIterator[bytes]:
         goes_on = await stream.woken()
         while client.is_on(stream) and (message := client.next_message()) is not None:
             yield message
-        if stream.is_half_closed and not client.is_waiting:
-            return
+    for message in client.hang_up() if client.is_on(stream) else stream.last_words:
+        yield message
     stream.check()
-
-
-def _fitting(what: str, message: bytes) -> bytes:
-    """The encoded message. Raises `ResourceExhausted` for one that is too large for a worker."""
-    if len(message) > MAX_MESSAGE_BYTES:
-        raise ResourceExhausted(too_large(what, len(message), MAX_MESSAGE_BYTES))
-    return message

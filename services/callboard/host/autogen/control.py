@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
 from callboard.core.errors import (
+    AgentNotFound,
     CallboardError,
     ProtocolViolation,
     ResourceExhausted,
     Unavailable,
 )
+from callboard.core.frames import clipped
+from callboard.core.limits import too_large
 from callboard.host.autogen.client import Stream
 from callboard.host.reading import failure_of
 from callboard.log import Logger
@@ -29,7 +33,13 @@ if TYPE_CHECKING:
 log = Logger(__name__)
 
 MAX_WAITING = 1024
-"""Messages that wait for one worker. One that does not read so many loses its stream."""
+"""Messages that wait for one worker; further ones are refused."""
+
+WAITING_MESSAGES = 4
+"""As many of the largest may wait for one worker."""
+
+MAX_NAMED_CHARS = 200
+"""Of a destination, where a refusal names it."""
 
 _ANSWERS = {"SaveState": pb.SaveStateResponse, "LoadState": pb.LoadStateResponse}
 _TYPE_URL = "type.googleapis.com/agents."
@@ -38,19 +48,29 @@ _TYPE_URL = "type.googleapis.com/agents."
 class ControlLine:
     """One worker's control stream."""
 
-    def __init__(self, client_id: str) -> None:
+    def __init__(self, client_id: str, message_bytes: int) -> None:
         self.client_id = client_id
         self.stream = Stream()
+        self._message_bytes = message_bytes
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
 
     def send(self, message: pb.ControlMessage) -> None:
-        """Put a message in line."""
-        if len(self._waiting) == MAX_WAITING:
-            msg = f"{MAX_WAITING} control messages wait for a worker that does not read"
-            self.stream.end(ResourceExhausted(msg))
-        else:
-            self._waiting.append(message.SerializeToString())
-            self.stream.wake()
+        """Put a message in line. Raises `ResourceExhausted` where there is no room for it."""
+        data = message.SerializeToString()
+        limit = self._message_bytes
+        if len(data) > limit:
+            raise ResourceExhausted(too_large("control message", len(data), limit))
+        waiting = self._waiting_bytes + len(data)
+        if len(self._waiting) == MAX_WAITING or waiting > WAITING_MESSAGES * limit:
+            msg = (
+                f"{len(self._waiting)} control messages of {self._waiting_bytes} bytes wait for "
+                "the worker to read them: there is no room for more"
+            )
+            raise ResourceExhausted(msg)
+        self._waiting.append(data)
+        self._waiting_bytes = waiting
+        self.stream.wake()
 
     async def messages(self) -> AsyncIterator[bytes]:
         """What to send, until the stream is over."""
@@ -58,20 +78,23 @@ class ControlLine:
         while goes_on:
             goes_on = await self.stream.woken()
             while self._waiting:
-                yield self._waiting.popleft()
+                data = self._waiting.popleft()
+                self._waiting_bytes -= len(data)
+                yield data
         self.stream.check()
 
 
 class ControlRoom:
     """The control streams of a host."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, message_bytes: int) -> None:
         self._directory = directory
+        self._message_bytes = message_bytes
         self._lines: dict[str, ControlLine] = {}
 
     def join(self, client_id: str) -> ControlLine:
         """A worker has opened a control stream; one that it had before ends."""
-        line = ControlLine(client_id)
+        line = ControlLine(client_id, self._message_bytes)
         earlier = self._lines.get(client_id)
         if earlier is not None:
             earlier.stream.end()
@@ -91,10 +114,8 @@ class ControlRoom:
 
     async def read(self, line: ControlLine, requests: AsyncIterator[bytes]) -> None:
         """Pass on what a worker says, until its stream is over."""
-        failure: CallboardError | None = None
-        try:
-            failure = await failure_of(self._take_all(line, requests), lambda: line.client_id)
-        finally:
+        failure = await failure_of(self._take_all(line, requests), lambda: line.client_id)
+        if failure is not None:
             line.stream.end(failure)
 
     async def _take_all(self, line: ControlLine, requests: AsyncIterator[bytes]) -> None:
@@ -104,27 +125,40 @@ class ControlRoom:
             self._pass_on(line, _parse(data))
 
     def _pass_on(self, sender: ControlLine, message: pb.ControlMessage) -> None:
-        problem, target = self._target_of(message.destination)
-        if target is not None:
-            target.send(message)
-            return
-        log.warning("control message not delivered", client_id=sender.client_id, reason=problem)
-        answer = _refusal(message, problem)
-        if answer is not None:
-            sender.send(answer)
+        try:
+            self._line_to(message.destination).send(message)
+        except CallboardError as error:
+            problem = str(error)
+            log.warning("control message not delivered", client_id=sender.client_id, reason=problem)
+            answer = _refusal(message, problem)
+            if answer is not None:
+                with suppress(ResourceExhausted):  # it asks, and does not read
+                    sender.send(answer)
 
-    def _target_of(self, destination: str) -> tuple[str, ControlLine | None]:
-        """Why there is no such destination, or the stream that leads to it."""
+    def _line_to(self, destination: str) -> ControlLine:
+        """The stream that leads there. Raises `AgentNotFound` when there is none."""
         kind, _, name = destination.partition("=")
+        line = None
         if kind == "clientid":
-            return f"no worker {name!r} has a control channel", self._lines.get(name)
-        if kind != "agentid":
-            return f"{destination!r} is neither agentid=type/key nor clientid=id", None
-        agent_type = name.partition("/")[0]
-        client_id = self._directory.client_of(agent_type)
-        if client_id is None:
-            return f"no worker has registered the agent type {agent_type!r}", None
-        return f"the worker of {agent_type!r} has no control channel", self._lines.get(client_id)
+            line = self._lines.get(name)
+            problem = f"no worker {_short(name)} has a control channel"
+        elif kind == "agentid":
+            agent_type = name.partition("/")[0]
+            client_id = self._directory.client_of(agent_type)
+            if client_id is None:
+                problem = f"no worker has registered the agent type {_short(agent_type)}"
+            else:
+                line = self._lines.get(client_id)
+                problem = f"the worker of {_short(agent_type)} has no control channel"
+        else:
+            problem = f"{_short(destination)} is neither agentid=type/key nor clientid=id"
+        if line is None:
+            raise AgentNotFound(problem)
+        return line
+
+
+def _short(name: str) -> str:
+    return repr(clipped(name, MAX_NAMED_CHARS))
 
 
 def _parse(data: bytes) -> pb.ControlMessage:

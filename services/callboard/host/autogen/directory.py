@@ -35,7 +35,8 @@ class Directory:
     """The types and subscriptions of all AutoGen workers of a host.
 
     What changes it says whom it concerns: the workers of whom the broker is now to know something
-    else, `declared_by` tells what.
+    else, `declared_by` tells what. Those of whom it is to know less come first, so that there is
+    room for what it is to know of others.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Directory:
         """All of them, in the order in which they came."""
         return iter(self._adders)
 
-    def register(self, client_id: str, agent_type: str) -> set[str]:
+    def register(self, client_id: str, agent_type: str) -> list[str]:
         """A worker serves a type. Raises `AlreadyRegistered`, for its own types too."""
         holder = self._holders.get(agent_type)
         if holder is not None:
@@ -63,15 +64,15 @@ class Directory:
             raise AlreadyRegistered(msg)
         self._holders[agent_type] = client_id
         self._held.setdefault(client_id, {})[agent_type] = None
-        return {client_id, *self._adders_for(agent_type)}
+        return [*(each for each in self._adders_for(agent_type) if each != client_id), client_id]
 
-    def unregister(self, agent_type: str) -> set[str]:
+    def unregister(self, agent_type: str) -> list[str]:
         """Nobody serves a type any more."""
         holder = self._holders.pop(agent_type)
         del self._held[holder][agent_type]
-        return {holder, *self._adders_for(agent_type)}
+        return list(dict.fromkeys((holder, *self._adders_for(agent_type))))
 
-    def add(self, client_id: str, entry: SubscriptionEntry) -> set[str]:
+    def add(self, client_id: str, entry: SubscriptionEntry) -> list[str]:
         """A worker subscribes a type.
 
         Raises `AlreadyRegistered` when there is one of that id, or that says the same, of its kind.
@@ -85,15 +86,15 @@ class Directory:
         self._added.setdefault(client_id, {})[entry] = None
         self._by_type.setdefault(entry.agent_type, {})[entry] = None
         self._by_id.setdefault(entry.id, []).append(entry)
-        return {self._holders.get(entry.agent_type, client_id)}
+        return [self._holders.get(entry.agent_type, client_id)]
 
-    def remove(self, subscription_id: str) -> set[str]:
+    def remove(self, subscription_id: str) -> list[str]:
         """End the subscriptions of that id, whoever added them. Raises `NoSuchSubscription`."""
         entries = self._by_id.get(subscription_id)
         if entries is None:
             msg = "Subscription does not exist"
             raise NoSuchSubscription(msg)
-        return {self.withdraw(entry) for entry in list(entries)}
+        return list(dict.fromkeys([self.withdraw(entry) for entry in list(entries)]))
 
     def withdraw(self, entry: SubscriptionEntry) -> str:
         """End a subscription that is there; the worker whom that concerns."""
@@ -108,14 +109,15 @@ class Directory:
             del self._by_id[entry.id]
         return self._holders.get(entry.agent_type, adder)
 
-    def drop(self, client_id: str) -> set[str]:
+    def drop(self, client_id: str) -> list[str]:
         """A worker is gone: its types are free, and the subscriptions that it added end."""
-        concerned: set[str] = set()
+        concerned = dict.fromkeys(
+            [self.withdraw(entry) for entry in list(self._added.get(client_id, ()))]
+        )
         for agent_type in list(self._held.pop(client_id, ())):
             del self._holders[agent_type]
             concerned |= self._adders_for(agent_type)
-        concerned |= {self.withdraw(entry) for entry in list(self._added.get(client_id, ()))}
-        return concerned - {client_id}
+        return [each for each in concerned if each != client_id]
 
     def declared_by(self, client_id: str) -> Declared:
         """What the broker is to know of a worker.
@@ -134,8 +136,8 @@ class Directory:
                 declared.subscriptions.append(_own(entry))
         return declared
 
-    def _adders_for(self, agent_type: str) -> set[str]:
-        return {self._adders[entry] for entry in self._by_type.get(agent_type, ())}
+    def _adders_for(self, agent_type: str) -> dict[str, None]:
+        return {self._adders[entry]: None for entry in self._by_type.get(agent_type, ())}
 
 
 def _alone(agent_type: str) -> TypeEntry:
@@ -143,8 +145,12 @@ def _alone(agent_type: str) -> TypeEntry:
 
 
 def _own(entry: SubscriptionEntry) -> SubscriptionEntry:
-    """With an id that no other has: AutoGen's may come twice, once of each kind."""
-    return entry._replace(id=f"{entry.kind}:{entry.id}")
+    return entry._replace(id=id_of(entry))
+
+
+def id_of(entry: SubscriptionEntry) -> str:
+    """Under which the broker has a subscription: AutoGen's ids may come twice, once a kind."""
+    return f"{entry.kind}:{entry.id}"
 
 
 def inbox_of(client_id: str) -> str:

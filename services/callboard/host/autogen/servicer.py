@@ -21,10 +21,17 @@ from callboard.core.errors import (
     InvalidMessage,
     ResourceExhausted,
     Unavailable,
+    error_of,
 )
 from callboard.host.autogen.client import Client, Stream, sent_to
 from callboard.host.autogen.control import ControlRoom
-from callboard.host.autogen.directory import INBOX, Directory, NoSuchSubscription
+from callboard.host.autogen.directory import (
+    INBOX,
+    Directory,
+    NoSuchSubscription,
+    id_of,
+    inbox_of,
+)
 from callboard.host.autogen.messages import subscription_from, subscription_to
 from callboard.host.reading import failure_of
 from callboard.log import Logger
@@ -41,15 +48,18 @@ SERVICE = "agents.AgentRpc"
 UNOPENED_S = 60.0
 """How long a worker that has registered may be without a stream before it is forgotten.
 
-AutoGen's open one first, but its first registration may arrive before it.
+AutoGen's open one first, but its first registration may arrive before it. One that comes after the
+stream has ended was on its way when the worker was lost: taken, it would keep a type from the
+worker's successor. It is refused for as long.
 """
 
-MAX_NAME_CHARS = 1024
+MAX_NAME_CHARS = 1000
 """Of client-ids, and of all that a registration names. AutoGen has no bound; what is registered is
-kept."""
+kept. With what the host puts before them they stay below the broker's bound."""
 
 MAX_UNOPENED = 1024
-"""Workers that have registered and have no stream yet; further ones are refused."""
+"""Workers that have registered and have no stream yet; further ones are refused. As many that are
+gone are remembered."""
 
 _UNEXPECTED = "Unexpected <class 'ValueError'>: "
 """How gRPC words the errors that AutoGen's host does not catch: programs may look for the text."""
@@ -60,13 +70,24 @@ Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 class AutogenServicer:
     """All AutoGen workers of a host."""
 
-    def __init__(self, switchboard: Switchboard, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, switchboard: Switchboard, tasks: asyncio.TaskGroup, *, message_bytes: int
+    ) -> None:
+        """Serve nobody yet.
+
+        Args:
+            switchboard: What leads to the broker.
+            tasks: Where the readers of streams live.
+            message_bytes: The largest message that a worker reads, encoded.
+        """
         self._switchboard = switchboard
         self._tasks = tasks
+        self._message_bytes = message_bytes
         self._directory = Directory()
         self._clients: dict[str, Client] = {}
         self._forgetting: dict[str, asyncio.TimerHandle] = {}
-        self._control = ControlRoom(self._directory)
+        self._gone: dict[str, float] = {}  # in the order of time
+        self._control = ControlRoom(self._directory, message_bytes)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve its methods."""
@@ -106,25 +127,23 @@ class AutogenServicer:
                     yield message
             finally:
                 stream.end()
-                self._close(client, stream)
+                if client.is_on(stream):
+                    self._forget(client)
         except CallboardError as error:
             await context.abort(status_of(error), str(error))
 
     async def _read(self, client: Client, stream: Stream, requests: AsyncIterator[bytes]) -> None:
-        """Take in what a worker says; see `WorkerStream.read` on how it ends."""
-        failure: CallboardError | None = None
-        try:
-            failure = await failure_of(
-                _take_all(client, stream, requests), lambda: client.client_id
-            )
-        finally:
-            if failure is None:
-                stream.close_half()
-            elif client.is_on(stream):
-                self._switchboard.leave(client.session)
-                client.end(failure)
-            else:
-                stream.end(failure)
+        """Take in what a worker says.
+
+        One that says no more goes on hearing, as at AutoGen's host. One that said what it must not
+        is gone at once: it may not read, and its stream stay for that.
+        """
+        failure = await failure_of(_take_all(client, stream, requests), lambda: client.client_id)
+        if failure is None:
+            return
+        stream.end(failure)
+        if client.is_on(stream):
+            self._forget(client, failure)
 
     async def _open_control(
         self, requests: AsyncIterator[bytes], context: Context
@@ -146,7 +165,8 @@ class AutogenServicer:
     def _register(self, client_id: str, data: bytes) -> Message:
         agent_type = _bounded(pb.RegisterAgentTypeRequest.FromString(data).type)
         self._client(client_id)
-        failure = self._declare(self._directory.register(client_id, agent_type))
+        concerned = self._directory.register(client_id, agent_type)
+        failure = self._declare(concerned, of=("type", agent_type))
         if failure is not None:
             self._declare(self._directory.unregister(agent_type))
             raise failure
@@ -162,9 +182,10 @@ class AutogenServicer:
         for text in (entry.id, entry.agent_type, entry.pattern):
             _bounded(text)
         self._client(client_id)
-        failure = self._declare(self._directory.add(client_id, entry))
+        concerned = self._directory.add(client_id, entry)
+        failure = self._declare(concerned, of=("subscription", id_of(entry)))
         if failure is not None:
-            self._declare({self._directory.withdraw(entry)})
+            self._declare([self._directory.withdraw(entry)])
             raise failure
         return pb.AddSubscriptionResponse()
 
@@ -191,28 +212,51 @@ class AutogenServicer:
         self._switchboard.check_open()
         if client is not None:
             self._forget(client)
-        if not opens and len(self._forgetting) >= MAX_UNOPENED:
-            msg = f"{MAX_UNOPENED} workers have registered and opened no stream yet"
-            raise ResourceExhausted(msg)
-        client = self._clients[client_id] = Client(client_id, self._switchboard)
-        self._declare({client_id})
+        if opens:
+            self._gone.pop(client_id, None)
+        else:
+            self._check_unopened(client_id)
+        client = Client(client_id, self._switchboard, message_bytes=self._message_bytes)
+        self._clients[client_id] = client
+        failure = self._declare([client_id], of=("type", inbox_of(client_id)))
+        if failure is not None:
+            self._forget(client, failure)
+            raise failure
         self._forgetting[client_id] = asyncio.get_running_loop().call_later(
             UNOPENED_S, self._forget_unopened, client
         )
         return client
 
-    def _declare(self, concerned: Iterable[str]) -> CallboardError | None:
-        """Tell the broker what some workers now serve; the first thing that it does not take."""
-        failures = [
-            self._clients[client_id].declare(self._directory.declared_by(client_id))
-            for client_id in concerned
-        ]
-        return next((failure for failure in failures if failure is not None), None)
+    def _check_unopened(self, client_id: str) -> None:
+        """Raise what keeps a worker from being met before it opens a stream, if anything does."""
+        if len(self._forgetting) >= MAX_UNOPENED:
+            msg = f"{MAX_UNOPENED} workers have registered and opened no stream yet"
+            raise ResourceExhausted(msg)
+        if self._gone.get(client_id, 0.0) > asyncio.get_running_loop().time():
+            msg = "the stream of this client-id has ended: it has to open another one first"
+            raise Unavailable(msg)
 
-    def _close(self, client: Client, stream: Stream) -> None:
-        """A stream is over; with it, when it is the one that counts, the worker."""
-        if client.is_on(stream):
-            self._forget(client)
+    def _declare(
+        self, concerned: Iterable[str], of: tuple[str, str] | None = None
+    ) -> CallboardError | None:
+        """Tell the broker what some workers now serve; why ``of`` is refused, if it is.
+
+        ``of`` is the kind and the name of what somebody asks for. What else is refused, where a
+        subscription goes from one worker to another and there is no room, nobody has asked for.
+        """
+        failure = None
+        for client_id in concerned:
+            for error in self._clients[client_id].declare(self._directory.declared_by(client_id)):
+                if (error.entry, error.name) == of:
+                    failure = error_of(error.code, error.reason)
+                else:
+                    log.warning(
+                        "no room for what is registered",
+                        client_id=client_id,
+                        name=error.name,
+                        reason=error.reason,
+                    )
+        return failure
 
     def _forget_unopened(self, client: Client) -> None:
         log.warning("registered and never connected", client_id=client.client_id)
@@ -223,14 +267,25 @@ class AutogenServicer:
         if timer is not None:
             timer.cancel()
 
-    def _forget(self, client: Client) -> None:
+    def _forget(self, client: Client, failure: CallboardError | None = None) -> None:
+        """A worker is gone, with all that it serves. Idempotent."""
+        client_id = client.client_id
         self._switchboard.leave(client.session)
-        client.end()
-        if self._clients.get(client.client_id) is not client:
+        client.end(failure)
+        if self._clients.get(client_id) is not client:
             return
-        del self._clients[client.client_id]
+        del self._clients[client_id]
         self._stop_forgetting(client)
-        self._declare(self._directory.drop(client.client_id))
+        if client.has_opened:
+            self._remember_gone(client_id)
+        self._declare(self._directory.drop(client_id))
+
+    def _remember_gone(self, client_id: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._gone[client_id] = now + UNOPENED_S
+        oldest = next(iter(self._gone))
+        if len(self._gone) > MAX_UNOPENED or self._gone[oldest] <= now:
+            del self._gone[oldest]
 
 
 async def _take_all(client: Client, stream: Stream, requests: AsyncIterator[bytes]) -> None:
