@@ -44,7 +44,9 @@ class Directory:
         self._held: dict[str, dict[str, None]] = {}
         self._adders: dict[SubscriptionEntry, str] = {}
         self._added: dict[str, dict[SubscriptionEntry, None]] = {}
-        self._by_type: dict[str, dict[SubscriptionEntry, None]] = {}
+        # By agent type, each beside what the broker is to know of it: a worker with a thousand of
+        # them asks for that a thousand times.
+        self._by_type: dict[str, dict[SubscriptionEntry, SubscriptionEntry]] = {}
         self._by_id: dict[str, list[SubscriptionEntry]] = {}
         self._said: set[tuple[str, str, str]] = set()
 
@@ -64,12 +66,14 @@ class Directory:
             raise AlreadyRegistered(msg)
         self._holders[agent_type] = client_id
         self._held.setdefault(client_id, {})[agent_type] = None
+        self._rewrite(agent_type)
         return [*(each for each in self._adders_for(agent_type) if each != client_id), client_id]
 
     def unregister(self, agent_type: str) -> list[str]:
         """Nobody serves a type any more."""
         holder = self._holders.pop(agent_type)
         del self._held[holder][agent_type]
+        self._rewrite(agent_type)
         return list(dict.fromkeys((holder, *self._adders_for(agent_type))))
 
     def add(self, client_id: str, entry: SubscriptionEntry) -> list[str]:
@@ -84,7 +88,7 @@ class Directory:
         self._said.add(entry[1:])
         self._adders[entry] = client_id
         self._added.setdefault(client_id, {})[entry] = None
-        self._by_type.setdefault(entry.agent_type, {})[entry] = None
+        self._by_type.setdefault(entry.agent_type, {})[entry] = self._to_broker(entry)
         self._by_id.setdefault(entry.id, []).append(entry)
         return [self._holders.get(entry.agent_type, client_id)]
 
@@ -100,10 +104,12 @@ class Directory:
         """End a subscription that is there; the worker whom that concerns."""
         adder = self._adders.pop(entry)
         self._said.discard(entry[1:])
-        for index, key in ((self._added, adder), (self._by_type, entry.agent_type)):
-            del index[key][entry]
-            if not index[key]:
-                del index[key]
+        del self._added[adder][entry]
+        if not self._added[adder]:
+            del self._added[adder]
+        del self._by_type[entry.agent_type][entry]
+        if not self._by_type[entry.agent_type]:
+            del self._by_type[entry.agent_type]
         self._by_id[entry.id].remove(entry)
         if not self._by_id[entry.id]:
             del self._by_id[entry.id]
@@ -116,6 +122,7 @@ class Directory:
         )
         for agent_type in list(self._held.pop(client_id, ())):
             del self._holders[agent_type]
+            self._rewrite(agent_type)
             concerned |= self._adders_for(agent_type)
         return [each for each in concerned if each != client_id]
 
@@ -125,16 +132,26 @@ class Directory:
         A subscription of a type that no AutoGen worker serves is passed on as it is: it may be a
         native worker's.
         """
-        inbox = inbox_of(client_id)
         held = self._held.get(client_id, {})
-        declared = Declared([_alone(inbox), *map(_alone, held)])
+        declared = Declared([_alone(inbox_of(client_id)), *map(_alone, held)])
         for agent_type in held:
-            for entry in self._by_type.get(agent_type, ()):
-                declared.subscriptions.append(_own(entry)._replace(agent_type=inbox))
-        for entry in self._added.get(client_id, ()):
-            if entry.agent_type not in self._holders:
-                declared.subscriptions.append(_own(entry))
+            declared.subscriptions.extend(self._by_type.get(agent_type, {}).values())
+        declared.subscriptions.extend(
+            self._by_type[entry.agent_type][entry]
+            for entry in self._added.get(client_id, ())
+            if entry.agent_type not in self._holders
+        )
         return declared
+
+    def _to_broker(self, entry: SubscriptionEntry) -> SubscriptionEntry:
+        holder = self._holders.get(entry.agent_type)
+        agent_type = entry.agent_type if holder is None else inbox_of(holder)
+        return entry._replace(id=id_of(entry), agent_type=agent_type)
+
+    def _rewrite(self, agent_type: str) -> None:
+        """Another worker holds the type now, or none."""
+        for entry in (entries := self._by_type.get(agent_type, {})):
+            entries[entry] = self._to_broker(entry)
 
     def _adders_for(self, agent_type: str) -> dict[str, None]:
         return {self._adders[entry]: None for entry in self._by_type.get(agent_type, ())}
@@ -142,10 +159,6 @@ class Directory:
 
 def _alone(agent_type: str) -> TypeEntry:
     return TypeEntry(agent_type, session_only=True, exclusive=True)
-
-
-def _own(entry: SubscriptionEntry) -> SubscriptionEntry:
-    return entry._replace(id=id_of(entry))
 
 
 def id_of(entry: SubscriptionEntry) -> str:
