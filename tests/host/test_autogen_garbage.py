@@ -25,6 +25,7 @@ from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
 
 CASES = int(os.environ.get("CALLBOARD_TEST_AUTOGEN_CASES", "300"))
 SHARE = CASES // 3
+pytestmark = pytest.mark.timeout(60 + CASES // 10)
 UNARY = {
     "RegisterAgent": pb.RegisterAgentTypeRequest,
     "AddSubscription": pb.AddSubscriptionRequest,
