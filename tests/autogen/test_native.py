@@ -295,6 +295,20 @@ async def test_errors_of_ours_reach_stock_callers(stage: Stage) -> None:
     assert said["error"]
 
 
+@pytest.mark.parametrize("key", ["", "k" * 300])
+async def test_keys_that_ours_cannot_have_end_no_worker(stage: Stage, key: str) -> None:
+    """AutoGen's rules are looser: such a call fails, such an event is no agent's."""
+    topic = stage.name("topic")
+    native, stock = await asyncio.gather(Native.start(stage, topic), stage.stock())
+
+    await stock.publish("lost", topic, key)
+    said = await stock.call("?", native.agent_type, key)
+    assert "invalid agent key" in said["error"]
+    await stock.publish("found", topic)
+    got, _ = await native.next()
+    assert got == Note("found", 0)
+
+
 async def test_errors_of_stock_callees_reach_ours(stage: Stage) -> None:
     """They are `RemoteAgentError` with the text, an empty one included."""
     agent_type = stage.name()

@@ -176,10 +176,69 @@ def test_answers_without_room_on_the_way_to_their_caller_are_errors() -> None:
 def test_the_texts_of_a_call_take_room_too() -> None:
     """A key may be as long as a payload."""
     stage = Stage(BrokerLimits(partitions=8, max_call_bytes=1000))
-    caller, callee = foreign(stage, "p"), stage.worker("w", "a")
+    caller, callee = foreign(stage, "p"), foreign(stage, "w")
+    callee.register(ALONE)
     caller.call(("a", "k" * 800))
     caller.call(("a", "x"), sender=("s" * 800, ""))
     assert len(callee.calls()) == 1
     (reply,) = caller.replies()
     assert reply.error is not None
     assert reply.error.code == Code.RESOURCE_EXHAUSTED
+
+
+def test_agents_of_our_own_protocol_get_no_key_that_breaks_its_rules() -> None:
+    """An event becomes a dead letter, a call fails; others get theirs, and their workers stay."""
+    stage = Stage()
+    publisher, stock, native = foreign(stage, "p"), foreign(stage, "w"), stage.worker("n", "b")
+    stock.register(ALONE, subscriptions=[subscribed("news", "a")])
+    native.register("b", subscriptions=[subscribed("news", "b")])
+    for key in ("", "k" * 257, "x"):
+        publisher.publish(key, topic="news")
+        publisher.call(("b", key))
+
+    assert [each.agent for each in native.deliveries()] == [("b", "x")]
+    assert sum(len(frame.calls) for frame in native.frames) == 1
+    assert len(stock.deliveries()) == 3
+    assert [(letter.delivery.agent[0], letter.reason) for letter in stage.dead] == [
+        ("b", "invalid_key"),
+        ("b", "invalid_key"),
+    ]
+    assert [reply.error and reply.error.code for reply in publisher.replies()] == [
+        Code.INVALID_ARGUMENT,
+        Code.INVALID_ARGUMENT,
+    ]
+
+
+def test_a_long_key_is_not_kept_when_its_events_are_done() -> None:
+    """Queues are kept for the next event, and so are their keys."""
+    stage = Stage()
+    worker = foreign(stage, "w")
+    worker.register(ALONE, subscriptions=[subscribed("news", "a")])
+    worker.publish("k" * 1000, "x", topic="news")
+    worker.settle(worker.deliveries())
+    (state,) = stage.broker.types
+    assert [queue.agent[1] for queue in state.queues] == ["x"]
+
+
+def test_another_process_answers_for_nothing_that_the_former_was_told() -> None:
+    """Nor for what that had called. What was not told yet goes to it."""
+    stage = Stage()
+    caller, worker, callee = stage.worker("p"), foreign(stage, "w"), stage.worker("b", "b")
+    worker.register(ALONE)
+    caller.call(("a", "x"))
+    (told,) = worker.calls()
+    caller.call(("a", "y"))
+    worker.call(("b", "x"))
+    (asked,) = callee.calls()
+
+    stage.broker.restart(worker.session)
+
+    (reply,) = caller.replies()
+    assert (reply.call_id, reply.error and reply.error.code) == (1, Code.UNAVAILABLE)
+    assert [call_id for frame in callee.heard() for call_id in frame.cancels] == [asked.id]
+    worker.reply(told)
+    callee.reply(asked)
+    (untold,) = worker.calls()
+    worker.reply(untold)
+    assert [reply.call_id for reply in caller.replies()] == [2]
+    assert stage.broker.is_idle

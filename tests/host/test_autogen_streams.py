@@ -9,12 +9,14 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 
 from callboard import AgentId
 from callboard.core.broker import BrokerLimits
 from callboard.core.commit import Commit
 from callboard.engine.memory import MemoryEngine
 from callboard.host import Host
+from callboard.host.autogen import servicer
 from callboard.wire.autogen_v1 import agent_worker_pb2 as pb
 from callboard.wire.v1.agent_host_pb2 import Payload
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent
@@ -49,6 +51,13 @@ class Raw:
         ask: Any = self._channel.unary_unary("/agents.AgentRpc/RegisterAgent")
         request = pb.RegisterAgentTypeRequest(type=agent_type).SerializeToString()
         await ask(request, metadata=self._metadata)
+
+    async def subscribe(self, agent_type: str, prefix: str) -> None:
+        ask: Any = self._channel.unary_unary("/agents.AgentRpc/AddSubscription")
+        request = pb.AddSubscriptionRequest()
+        request.subscription.type_prefix_subscription.agent_type = agent_type
+        request.subscription.type_prefix_subscription.topic_type_prefix = prefix
+        await ask(request.SerializeToString(), metadata=self._metadata)
 
     async def say(self, message: pb.Message) -> None:
         await self.stream.write(message.SerializeToString())
@@ -175,7 +184,7 @@ async def test_a_call_belongs_to_the_stream_on_which_it_was_made() -> None:
         first = await callee.hear()
         new = Raw(another, "worker")
         assert "another stream of this client-id" in (await old.hear()).response.error
-        assert await old.stream.read() is grpc.aio.EOF
+        assert await old.stream.code() is grpc.StatusCode.ALREADY_EXISTS
         await new.say(request("1", "a", key="new"))
         second = await callee.hear()
         await callee.say(reply_to(first, "old"))
@@ -207,6 +216,34 @@ async def test_a_registration_that_comes_after_its_stream_keeps_nothing_from_oth
         again = Raw(channel, "lost")
         await again.stream.initial_metadata()
         await again.register("c")
+
+
+async def test_only_agent_types_keep_clear_of_the_host_s_own_names() -> None:
+    """A type called ``autogen`` gets the prefix ``autogen:`` from AutoGen."""
+    async with Host(port=0) as host, channel_to(host) as channel:
+        worker = Raw(channel, "worker")
+        await worker.register("autogen")
+        await worker.subscribe("autogen", "autogen:")
+        for asked in (worker.register("autogen:x"), worker.subscribe("autogen:worker", "t")):
+            assert await problem_of(asked) == (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "agent types that begin with 'autogen:' are the host's own",
+            )
+
+
+async def test_the_subscriptions_of_one_worker_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that others add for its types count too; what is refused leaves nothing."""
+    monkeypatch.setattr(servicer, "MAX_SUBSCRIPTIONS", 2)
+    async with Host(port=0) as host, channel_to(host) as channel:
+        worker, other = Raw(channel, "worker"), Raw(channel, "other")
+        await worker.register("a")
+        await worker.subscribe("a", "1")
+        await other.subscribe("a", "2")
+        for _ in range(2):
+            assert await problem_of(worker.subscribe("a", "3")) == (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "a worker has 2 subscriptions, that is the limit",
+            )
 
 
 async def problem_of(asked: Awaitable[None]) -> tuple[grpc.StatusCode, str | None] | None:

@@ -213,7 +213,11 @@ class TurnRunner:
         for delivery in targets:
             activation = self._activations.get(delivery.agent)
             if activation is None:
-                activation = self._activation(delivery.agent)
+                try:
+                    activation = self._activation(delivery.agent)
+                except InvalidIdentifier as error:
+                    self._output.settle(delivery, rejection_of(error))
+                    continue
             if self._is_too_late(activation, delivery.grant):
                 self._check(activation)
             elif activation.mailbox.deliver(delivery, incoming):
@@ -221,7 +225,11 @@ class TurnRunner:
 
     def call(self, call: Call) -> None:
         """Take in a call for an agent of this process."""
-        activation = self._activation(call.target)
+        try:
+            activation = self._activation(call.target)
+        except InvalidIdentifier as error:
+            self._output.reply(Reply(call.id, b"", CallFailure.of(error)))
+            return
         if self._is_given_up(activation, call.grant):
             self._check(activation)
             return

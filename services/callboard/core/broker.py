@@ -290,9 +290,13 @@ class Broker:
         given = iter(positions)
         told: Session | None = None
         for append in commit.appends:
-            for agent in append.targets:
-                enqueue(Delivery(next(given), agent, append.event, 0, None, now), now)
             session = append.session
+            for agent in append.targets:
+                delivery = Delivery(next(given), agent, append.event, 0, None, now)
+                if session.is_foreign:
+                    self._enqueue_foreign(delivery, now)
+                else:
+                    enqueue(delivery, now)
             session.outbox.published_through = append.number
             if append.refusal is not None:
                 session.outbox.publishes_refused.append(append.refusal)
@@ -306,6 +310,13 @@ class Broker:
             if session is not told and session.is_live:
                 told = session
                 agenda.wake(session)
+
+    def restart(self, session: Session) -> None:
+        """Another process goes on with ``session``, and serves what the former one did.
+
+        What the former had called ends without an answer, and what it was asked fails.
+        """
+        self._exchange.restart(session)
 
     def settle(self, session: Session, settlements: Iterable[Settlement], now: float) -> None:
         """End deliveries.
@@ -347,6 +358,18 @@ class Broker:
             for name in names
             if (agent := (name, source)) != sender and known(name) is not None
         )
+
+    def _enqueue_foreign(self, delivery: Delivery, now: float) -> None:
+        """Of a worker with looser rules: agents of our own protocol have no such keys."""
+        agent_type, key = delivery.agent
+        state = self.types.get(agent_type)
+        try:
+            if state is not None and not state.is_exclusive:
+                check_key("agent key", key)
+        except CallboardError as error:
+            self._deliveries.kill(delivery, "invalid_key", str(error), now)
+        else:
+            self._deliveries.enqueue(delivery, now)
 
     def _claimant(self, session: Session, entry: TypeEntry) -> str | None:
         """The worker that keeps ``session`` from serving a type; None when none does."""

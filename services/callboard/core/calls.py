@@ -141,7 +141,7 @@ class OpenCalls(Generic[W]):
         """
         unanswered: list[OpenCall[W]] = []
         unwanted: list[OpenCall[W]] = []
-        for call in list(self._by_session.get(session, {}).values()):
+        for call in self.made_and_assigned(session):
             (unwanted if call.caller is session else unanswered).append(call)
             self.end(call)
         self._by_session.pop(session, None)
@@ -181,11 +181,13 @@ class OpenCalls(Generic[W]):
             self._deadlines = [entry for entry in self._deadlines if entry[1] in self._by_id]
             heapq.heapify(self._deadlines)
 
+    def made_and_assigned(self, session: W) -> list[OpenCall[W]]:
+        """The calls that ``session`` has made, and those that it is to answer, oldest first."""
+        return list(self._by_session.get(session, {}).values())
+
     def assigned_to(self, session: W) -> list[OpenCall[W]]:
         """The calls that ``session`` is to answer, oldest first."""
-        return [
-            call for call in self._by_session.get(session, {}).values() if call.callee is session
-        ]
+        return [call for call in self.made_and_assigned(session) if call.callee is session]
 
     def _unlink(self, session: W, call: OpenCall[W]) -> None:
         open_there = self._by_session.get(session)

@@ -77,14 +77,14 @@ class Deliveries:
         state = self._types.get(delivery.agent[0])
         if state is None:
             detail = "its agent type ended before it was handed out"
-            self._kill(delivery, "no_such_type", detail, now)
+            self.kill(delivery, "no_such_type", detail, now)
             return
         size = bytes_of(delivery.event)
         queues = state.queues
         if state.is_exclusive and queues.bytes + size > self._max_exclusive_bytes:
             limit = self._max_exclusive_bytes
             detail = f"{queues.bytes} bytes wait for its worker already, the limit is {limit}"
-            self._kill(delivery, "queue_full", detail, now)
+            self.kill(delivery, "queue_full", detail, now)
             return
         queue = queues.of(delivery.agent)
         queue.waiting.append(delivery)
@@ -92,6 +92,12 @@ class Deliveries:
         queues.waiting_count += 1
         self.waiting_count += 1
         self.hand_out(state, queue)
+
+    def kill(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
+        """``delivery``, which neither waits nor is out, becomes a dead letter."""
+        self._agenda.commit.dead.append(DeadLetter(delivery, reason, detail, now))
+        self._counters.rejected += 1
+        self.queued_bytes -= bytes_of(delivery.event)
 
     def hand_out(self, state: AgentTypeState, queue: AgentQueue) -> None:
         """Hand out what waits in ``queue``, as far as its agent and its session have room."""
@@ -229,7 +235,7 @@ class Deliveries:
             self.waiting_count -= len(queue.waiting)
             for delivery in queue.waiting:
                 detail = "its agent type ended with its session"
-                self._kill(delivery, "no_such_type", detail, now)
+                self.kill(delivery, "no_such_type", detail, now)
         if any(entry[1] == state.name for entry in self._held_back):
             self._held_back = [entry for entry in self._held_back if entry[1] != state.name]
             heapq.heapify(self._held_back)
@@ -271,12 +277,6 @@ class Deliveries:
             return  # held back longer already, for the sake of a later event
         queue.not_before = until
         heapq.heappush(self._held_back, (until, *queue.agent))
-
-    def _kill(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
-        """``delivery``, which neither waits nor is out, becomes a dead letter."""
-        self._agenda.commit.dead.append(DeadLetter(delivery, reason, detail, now))
-        self._counters.rejected += 1
-        self.queued_bytes -= bytes_of(delivery.event)
 
 
 def _not_out(settlement: Settlement) -> Refusal:

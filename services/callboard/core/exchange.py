@@ -67,6 +67,12 @@ class Exchange:
         if state is None:
             reason = f"no worker has registered the agent type {call.target[0]!r}"
             self._end(opened, Code.NOT_FOUND, reason)
+            return
+        try:
+            if session.is_foreign and not state.is_exclusive:
+                check_key("agent key", call.target[1])
+        except CallboardError as error:
+            self._end(opened, error.code, str(error))
         else:
             self._place(state, opened, now)
 
@@ -111,6 +117,16 @@ class Exchange:
             self._withdraw(call)
         for call in unanswered:
             self._fail(call, Code.UNAVAILABLE, f"the worker that ran {_name(call.target)} was lost")
+
+    def restart(self, session: Session) -> None:
+        """See `Broker.restart`: what the session was not told yet, it will be."""
+        for call in self._calls.made_and_assigned(session):
+            if call.caller is session:
+                self._calls.end(call)
+                self._withdraw(call)
+            elif not session.outbox.has_call(call.id):
+                reason = f"the worker that ran {_name(call.target)} was lost"
+                self._end(call, Code.UNAVAILABLE, reason)
 
     def begin_grant(
         self, state: AgentTypeState, partition: int, session: Session, now: float

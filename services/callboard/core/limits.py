@@ -54,7 +54,7 @@ class BrokerLimits:
     max_calls_waiting: int = 64
     max_open_calls: int = 16_384
     max_call_bytes: int = 256 << 20
-    max_unread_bytes: int = 128 << 20
+    max_unread_bytes: int = 256 << 20
     max_answers_waiting: int = 65_536
     call_timeout_s: float = 300.0
 

@@ -76,6 +76,10 @@ class HostOutbox:
         self._calls[call.id] = call
         self.unread_bytes += call.size
 
+    def has_call(self, call_id: int) -> bool:
+        """Whether a call is still to be said."""
+        return call_id in self._calls
+
     def reply(self, reply: Reply) -> None:
         """Add an answer to one of the worker's own calls."""
         self._replies.append(reply)

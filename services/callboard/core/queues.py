@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from callboard.core.event import Delivery
+from callboard.core.identity import MAX_NAME_BYTES
 from callboard.core.partition import partition_of
 
 if TYPE_CHECKING:
@@ -144,7 +145,10 @@ class Queues:
         return self._by_key.get(key)
 
     def rest(self, queue: AgentQueue) -> None:
-        """Let an empty queue go; the newest `MAX_IDLE_QUEUES` are kept for their next event."""
+        """Let an empty queue go; the newest `MAX_IDLE_QUEUES` are kept for their next event.
+
+        One with a key longer than ours, of another protocol, is not kept.
+        """
         key = queue.agent[1]
         if key in self._idle:
             return
@@ -152,6 +156,9 @@ class Queues:
         del busy[key]
         if not busy:
             del self._busy[queue.partition]
+        if len(key) > MAX_NAME_BYTES:
+            del self._by_key[key]
+            return
         self._idle[key] = queue
         if len(self._idle) > MAX_IDLE_QUEUES:
             oldest = next(iter(self._idle))

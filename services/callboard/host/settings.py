@@ -37,6 +37,7 @@ class HostSettings(BaseSettings):
         max_exclusive_bytes: Events queued and out for one worker of AutoGen's.
         max_calls_waiting: Calls that may wait for one agent whose partition has no holder.
         max_open_calls: Calls that one worker may have open.
+        max_unread_bytes: Calls and answers that may wait until one worker reads them.
         call_timeout_s: The deadline of a call that names none.
         autogen_message_bytes: The largest message that workers of AutoGen read, encoded.
     """
@@ -57,6 +58,7 @@ class HostSettings(BaseSettings):
     max_exclusive_bytes: PositiveInt = _LIMITS.max_exclusive_bytes
     max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
     max_open_calls: PositiveInt = _LIMITS.max_open_calls
+    max_unread_bytes: PositiveInt = _LIMITS.max_unread_bytes
     call_timeout_s: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = _LIMITS.call_timeout_s
     autogen_message_bytes: PositiveInt = MESSAGE_BYTES
 
@@ -85,5 +87,6 @@ class HostSettings(BaseSettings):
             max_exclusive_bytes=self.max_exclusive_bytes,
             max_calls_waiting=self.max_calls_waiting,
             max_open_calls=self.max_open_calls,
+            max_unread_bytes=self.max_unread_bytes,
             call_timeout_s=self.call_timeout_s,
         )

@@ -154,6 +154,14 @@ class Switchboard:
         self._act()
         return errors
 
+    def restart(self, session: Session) -> None:
+        """Another process goes on with a session: see `Broker.restart`."""
+        if session.is_live:
+            if self._spans is not None:
+                self._spans.leave(session.id)
+            self.broker.restart(session)
+            self._act()
+
     def tell(self, session: Session, frame: HostFrame) -> None:
         """A worker is being told something."""
         if self._spans is not None and frame.replies:

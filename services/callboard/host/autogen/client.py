@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from callboard.core.errors import (
+    AlreadyRegistered,
     CallboardError,
     ProtocolViolation,
     ResourceExhausted,
@@ -112,12 +113,13 @@ class Client:
     # Its streams.
 
     def attach(self, stream: Stream) -> None:
-        """It has opened a stream; one that it had before ends, and its calls with it."""
+        """It has opened a stream; one that it had before ends, and the calls on it, both ways."""
         earlier = self._stream
         if earlier is not None:
             log.warning("stream taken over", client_id=self.client_id)
-            reason = "another stream of this client-id has taken the place of the caller's"
-            earlier.end(last_words=self.hang_up(Unavailable(reason)))
+            failure = AlreadyRegistered("another stream of this client-id has taken its place")
+            self._switchboard.restart(self.session)
+            earlier.end(failure, self.hang_up(failure))
         self._stream = stream
         stream.wake()
 
@@ -182,7 +184,7 @@ class Client:
             msg = f"a request id has at most {MAX_REQUEST_ID_CHARS} characters"
             raise ProtocolViolation(msg)
         if request_id in self._numbers:
-            log.warning("request id used twice", client_id=self.client_id)
+            log.debug("request id used twice", client_id=self.client_id)
             return None
         number = next(self._call_numbers)
         self._numbers[request_id] = number
@@ -207,10 +209,8 @@ class Client:
         return message
 
     def hang_up(self, failure: CallboardError | None = None) -> list[bytes]:
-        """End its open calls; what to tell it of them: ``failure``, or why the session ended."""
+        """What to tell it of its open calls: ``failure``, or why the session ended."""
         open_calls, self._request_ids, self._numbers = self._request_ids, {}, {}
-        if open_calls and self.session.is_live:
-            self._say(WorkerFrame(cancels=list(open_calls)))
         error = CallFailure.of(failure or self._ended_by or Unavailable("the session is over"))
         return [
             messages.response_to(Reply(number, error=error), request_id)

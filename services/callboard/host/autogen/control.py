@@ -38,6 +38,9 @@ MAX_WAITING = 1024
 WAITING_MESSAGES = 4
 """As many of the largest may wait for one worker."""
 
+MAX_WAITING_BYTES = 64 << 20
+"""What may wait for all workers, before one message more."""
+
 MAX_NAMED_CHARS = 200
 """Of a destination, where a refusal names it."""
 
@@ -53,7 +56,7 @@ class ControlLine:
         self.stream = Stream()
         self._message_bytes = message_bytes
         self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
 
     def send(self, message: pb.ControlMessage) -> None:
         """Put a message in line. Raises `ResourceExhausted` where there is no room for it."""
@@ -61,15 +64,15 @@ class ControlLine:
         limit = self._message_bytes
         if len(data) > limit:
             raise ResourceExhausted(too_large("control message", len(data), limit))
-        waiting = self._waiting_bytes + len(data)
+        waiting = self.waiting_bytes + len(data)
         if len(self._waiting) == MAX_WAITING or waiting > WAITING_MESSAGES * limit:
             msg = (
-                f"{len(self._waiting)} control messages of {self._waiting_bytes} bytes wait for "
+                f"{len(self._waiting)} control messages of {self.waiting_bytes} bytes wait for "
                 "the worker to read them: there is no room for more"
             )
             raise ResourceExhausted(msg)
         self._waiting.append(data)
-        self._waiting_bytes = waiting
+        self.waiting_bytes = waiting
         self.stream.wake()
 
     async def messages(self) -> AsyncIterator[bytes]:
@@ -79,7 +82,7 @@ class ControlLine:
             goes_on = await self.stream.woken()
             while self._waiting:
                 data = self._waiting.popleft()
-                self._waiting_bytes -= len(data)
+                self.waiting_bytes -= len(data)
                 yield data
         self.stream.check()
 
@@ -90,10 +93,17 @@ class ControlRoom:
     def __init__(self, directory: Directory, message_bytes: int) -> None:
         self._directory = directory
         self._message_bytes = message_bytes
+        self._is_closed = False
         self._lines: dict[str, ControlLine] = {}
 
     def join(self, client_id: str) -> ControlLine:
-        """A worker has opened a control stream; one that it had before ends."""
+        """A worker has opened a control stream; one that it had before ends.
+
+        Raises `Unavailable` when the host is stopping.
+        """
+        if self._is_closed:
+            msg = "the host is stopping"
+            raise Unavailable(msg)
         line = ControlLine(client_id, self._message_bytes)
         earlier = self._lines.get(client_id)
         if earlier is not None:
@@ -101,14 +111,15 @@ class ControlRoom:
         self._lines[client_id] = line
         return line
 
-    def leave(self, line: ControlLine) -> None:
+    def leave(self, line: ControlLine, failure: CallboardError | None = None) -> None:
         """A control stream is over."""
-        line.stream.end()
+        line.stream.end(failure)
         if self._lines.get(line.client_id) is line:
             del self._lines[line.client_id]
 
     def close(self) -> None:
-        """The host stops: end all of them."""
+        """The host stops: end all of them, and admit no more."""
+        self._is_closed = True
         for line in self._lines.values():
             line.stream.end(Unavailable("the host is stopping"))
 
@@ -116,7 +127,7 @@ class ControlRoom:
         """Pass on what a worker says, until its stream is over."""
         failure = await failure_of(self._take_all(line, requests), lambda: line.client_id)
         if failure is not None:
-            line.stream.end(failure)
+            self.leave(line, failure)
 
     async def _take_all(self, line: ControlLine, requests: AsyncIterator[bytes]) -> None:
         async for data in requests:
@@ -126,7 +137,11 @@ class ControlRoom:
 
     def _pass_on(self, sender: ControlLine, message: pb.ControlMessage) -> None:
         try:
-            self._line_to(message.destination).send(message)
+            line = self._line_to(message.destination)
+            if sum(each.waiting_bytes for each in self._lines.values()) > MAX_WAITING_BYTES:
+                msg = f"more than {MAX_WAITING_BYTES} bytes of control messages wait to be read"
+                raise ResourceExhausted(msg)
+            line.send(message)
         except CallboardError as error:
             problem = str(error)
             log.warning("control message not delivered", client_id=sender.client_id, reason=problem)

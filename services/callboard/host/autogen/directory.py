@@ -143,6 +143,10 @@ class Directory:
         )
         return declared
 
+    def count(self, client_id: str) -> int:
+        """How many subscriptions `declared_by` names."""
+        return len(self.declared_by(client_id).subscriptions)
+
     def _to_broker(self, entry: SubscriptionEntry) -> SubscriptionEntry:
         holder = self._holders.get(entry.agent_type)
         agent_type = entry.agent_type if holder is None else inbox_of(holder)

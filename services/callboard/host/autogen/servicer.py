@@ -57,6 +57,9 @@ MAX_NAME_CHARS = 1000
 """Of client-ids, and of all that a registration names. AutoGen has no bound; what is registered is
 kept. With what the host puts before them they stay below the broker's bound."""
 
+MAX_SUBSCRIPTIONS = 10_000
+"""Of one worker: each further one costs the host a look at all of them, 20 ms at this number."""
+
 MAX_UNOPENED = 1024
 """Workers that have registered and have no stream yet; further ones are refused. As many that are
 gone are remembered."""
@@ -108,6 +111,8 @@ class AutogenServicer:
     def close(self) -> None:
         """The host stops: end the control streams; the others are the switchboard's to end."""
         self._control.close()
+        for timer in self._forgetting.values():
+            timer.cancel()
 
     # Streams.
 
@@ -150,20 +155,21 @@ class AutogenServicer:
     ) -> AsyncIterator[bytes]:
         client_id = await _client_id_of(context)
         await context.send_initial_metadata(())
-        line = self._control.join(client_id)
-        self._tasks.create_task(self._control.read(line, requests), name="read")
         try:
-            async for message in line.messages():
-                yield message
+            line = self._control.join(client_id)
+            self._tasks.create_task(self._control.read(line, requests), name="read")
+            try:
+                async for message in line.messages():
+                    yield message
+            finally:
+                self._control.leave(line)
         except CallboardError as error:
             await context.abort(status_of(error), str(error))
-        finally:
-            self._control.leave(line)
 
     # Unary methods.
 
     def _register(self, client_id: str, data: bytes) -> Message:
-        agent_type = _bounded(pb.RegisterAgentTypeRequest.FromString(data).type)
+        agent_type = _type(pb.RegisterAgentTypeRequest.FromString(data).type)
         self._client(client_id)
         concerned = self._directory.register(client_id, agent_type)
         failure = self._declare(concerned, of=("type", agent_type))
@@ -179,10 +185,16 @@ class AutogenServicer:
         except InvalidMessage as error:
             msg = "Invalid subscription message."
             raise _Unexpected(msg) from error
-        for text in (entry.id, entry.agent_type, entry.pattern):
+        for text in (entry.id, entry.pattern):
             _bounded(text)
+        _type(entry.agent_type)
         self._client(client_id)
         concerned = self._directory.add(client_id, entry)
+        count = max(self._directory.count(each) for each in concerned)
+        if count > MAX_SUBSCRIPTIONS:
+            self._directory.withdraw(entry)
+            msg = f"a worker has {MAX_SUBSCRIPTIONS} subscriptions, that is the limit"
+            raise ResourceExhausted(msg)
         failure = self._declare(concerned, of=("subscription", id_of(entry)))
         if failure is not None:
             self._declare([self._directory.withdraw(entry)])
@@ -231,7 +243,7 @@ class AutogenServicer:
         """Raise what keeps a worker from being met before it opens a stream, if anything does."""
         if len(self._forgetting) >= MAX_UNOPENED:
             msg = f"{MAX_UNOPENED} workers have registered and opened no stream yet"
-            raise ResourceExhausted(msg)
+            raise Unavailable(msg)
         if self._gone.get(client_id, 0.0) > asyncio.get_running_loop().time():
             msg = "the stream of this client-id has ended: it has to open another one first"
             raise Unavailable(msg)
@@ -326,10 +338,15 @@ def _bounded(text: str) -> str:
     if len(text) > MAX_NAME_CHARS:
         msg = f"{text[:80]!r}... is too long: at most {MAX_NAME_CHARS} characters are kept"
         raise InvalidIdentifier(msg)
-    if text.startswith(INBOX):
-        msg = f"what begins with {INBOX!r} is the host's own"
-        raise InvalidIdentifier(msg)
     return text
+
+
+def _type(name: str) -> str:
+    """``name``, if a worker may give it to an agent type. AutoGen's ids take no colon either."""
+    if name.startswith(INBOX):
+        msg = f"agent types that begin with {INBOX!r} are the host's own"
+        raise InvalidIdentifier(msg)
+    return _bounded(name)
 
 
 async def _client_id_of(context: Context) -> str:
