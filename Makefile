@@ -7,6 +7,8 @@ PYTHON ?= >=3.11
 ARGS ?=
 SEED ?= 1
 MINUTES ?= 5
+FIRST ?= 0
+SEEDS ?= 10000
 UV := requirements/uv.sh
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -52,6 +54,9 @@ check: lint types proto-check ## all that needs no test
 
 demo: setup ## start a host and two workers, and run the samples on them
 	.venv/bin/python -m callboard_samples.demo
+
+simulate: setup ## play the whole system under trouble, in virtual time; SEEDS=10000 FIRST=0
+	cd tests && ../.venv/bin/python -m simulator --first $(FIRST) --seeds $(SEEDS)
 
 bench: setup ## measure a host, a worker and a publisher on this machine; ROUNDS=5
 	.venv/bin/python tests/bench
@@ -135,5 +140,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest test-autogen proto proto-check check demo bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
+.PHONY: help setup fmt lint types test test-oldest test-autogen proto proto-check check demo simulate bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
 .PRECIOUS: .venv-%/.locked

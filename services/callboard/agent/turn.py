@@ -138,6 +138,7 @@ class Turn:
         id: Names it to the host, as the parent of calls made in it.
         owner: Who runs it. A program may have several runtimes, which know nothing of each other.
         is_open: Whether it has not ended.
+        is_dropped: Whether it ended with its runtime: nothing is told of it.
         token: Cancelled when the result is no longer wanted.
     """
 
@@ -148,6 +149,7 @@ class Turn:
         "error",
         "id",
         "is_cancelled",
+        "is_dropped",
         "is_open",
         "outcome",
         "owner",
@@ -170,6 +172,7 @@ class Turn:
         self.owner = owner
         self.token = CancellationToken()
         self.is_open = True
+        self.is_dropped = False
         self.is_cancelled = False
         self.unconfirmed = 0
         self.error: CallboardError | None = None
@@ -202,7 +205,7 @@ class Turn:
         self.unconfirmed -= 1
         if error is not None and self.error is None:
             self.error = error
-        if not self.is_open and not self.unconfirmed:
+        if not self.is_open and not self.unconfirmed and not self.is_dropped:
             self.owner.tell(self)
 
     def cancel(self) -> None:

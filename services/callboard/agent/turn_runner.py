@@ -558,6 +558,7 @@ class TurnRunner:
     def _drop(self, turn: Turn) -> None:
         """The runner stops, and the turn with it: nothing is told of it."""
         self._close_turn(turn)
+        turn.is_dropped = True
         turn.activation.untold_count -= 1
 
     def _end(self, turn: Turn) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Context
+from functools import cache
 from importlib.metadata import version
 from typing import Self
 from uuid import uuid4
@@ -410,7 +411,12 @@ class WorkerRuntime(BaseRuntime):
 def _identity(client_id: str | None) -> Identity:
     incarnation = uuid4().hex
     own_name = f"{socket.gethostname()}-{os.getpid()}-{incarnation[:6]}"
-    return Identity(client_id or own_name, incarnation, f"callboard-python/{version('callboard')}")
+    return Identity(client_id or own_name, incarnation, _agent())
+
+
+@cache
+def _agent() -> str:
+    return f"callboard-python/{version('callboard')}"
 
 
 def _reason(error: BaseException | None) -> CallboardError:

@@ -1,0 +1,184 @@
+"""Deliberate faults: each breaks one rule of the system, and the simulator has to notice.
+
+A check that has never failed proves nothing. Each fault here is one that somebody could make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from callboard.agent.calls_made import CallsMade
+from callboard.agent.publishes import Done, UnconfirmedPublishes
+from callboard.agent.turn_runner import TurnRunner
+from callboard.core.broker import Broker
+from callboard.core.deliveries import Deliveries
+from callboard.core.event import Delivery
+from callboard.core.frames import ACCEPTED, Released, Reply, Settlement
+from callboard.core.outbox import HostOutbox
+from callboard.core.queues import AgentQueue
+from callboard.core.turns import Admission, Mailbox
+
+Patch = pytest.MonkeyPatch
+Fault = Callable[[Patch], None]
+FAULTS: list[Fault] = []
+
+
+def fault(break_it: Fault) -> Fault:
+    """Put a fault on the list."""
+    FAULTS.append(break_it)
+    return break_it
+
+
+@fault
+def what_was_out_is_lost_with_its_worker(patch: Patch) -> None:
+    """Deliveries taken back do not return to the queue."""
+    original = AgentQueue.take_back
+
+    def take_back(self: AgentQueue, first: Delivery | None = None) -> list[Delivery]:
+        returned = original(self, first)
+        for _ in returned[:1]:
+            self.waiting.popleft()
+        return returned
+
+    patch.setattr(AgentQueue, "take_back", take_back)
+
+
+@fault
+def what_was_out_stays_out(patch: Patch) -> None:
+    """When a worker is lost, nobody takes back what it had."""
+    patch.setattr(Deliveries, "close_lane", lambda *_: None)
+
+
+@fault
+def what_is_taken_back_goes_to_the_end(patch: Patch) -> None:
+    """It comes again behind what waits."""
+    original = AgentQueue.take_back
+
+    def take_back(self: AgentQueue, first: Delivery | None = None) -> list[Delivery]:
+        returned = original(self, first)
+        self.waiting.rotate(-len(returned))
+        return returned
+
+    patch.setattr(AgentQueue, "take_back", take_back)
+
+
+@fault
+def a_release_is_taken_for_the_end(patch: Patch) -> None:
+    """What a worker gives back counts as handled."""
+    original = Deliveries.settle
+
+    def settle(self: Any, session: Any, settlements: list[Settlement], now: float) -> None:
+        changed = [
+            replace(each, outcome=ACCEPTED) if isinstance(each.outcome, Released) else each
+            for each in settlements
+        ]
+        original(self, session, changed, now)
+
+    patch.setattr(Deliveries, "settle", settle)
+
+
+@fault
+def turns_do_not_wait_for_each_other(patch: Patch) -> None:
+    """An agent runs two at a time."""
+    original = Mailbox.call
+
+    def call(self: Any, call: Any) -> Admission:
+        admission = original(self, call)
+        if admission is Admission.WAITS:
+            self._calls.pop()
+            return Admission.RUNS_NOW
+        return admission
+
+    patch.setattr(Mailbox, "call", call)
+
+
+@fault
+def a_partition_moves_while_its_turns_run(patch: Patch) -> None:
+    """A worker surrenders at once."""
+    patch.setattr(TurnRunner, "_give_up", _give_up_at_once)
+
+
+def _give_up_at_once(self: Any, place: tuple[str, int]) -> bool:
+    self._given_up[place] = self._leaving.pop(place)
+    return True
+
+
+@fault
+def events_overtake_each_other(patch: Patch) -> None:
+    """What was handed out last is said first."""
+
+    def deliver(self: HostOutbox, delivery: Delivery) -> None:
+        self.deliveries.appendleft((delivery.event, [delivery]))
+
+    patch.setattr(HostOutbox, "deliver", deliver)
+
+
+@fault
+def answers_cross(patch: Patch) -> None:
+    """An answer goes to the call of a worker that has waited longest."""
+
+    def take(self: CallsMade, reply: Reply) -> None:
+        for future in self._open.values():
+            if not future.done():
+                future.set_result(reply)
+                return
+
+    patch.setattr(CallsMade, "take", take)
+
+
+@fault
+def one_subscriber_is_forgotten(patch: Patch) -> None:
+    """An event for several types goes to all but the last."""
+    original = Broker._route
+
+    def route(self: Broker, event: Any, *, any_text: bool) -> Any:
+        targets = original(self, event, any_text=any_text)
+        return targets[:-1] if len(targets) > 1 else targets
+
+    patch.setattr(Broker, "_route", route)
+
+
+@fault
+def an_agent_gets_its_own_events(patch: Patch) -> None:
+    """Nobody looks at the sender."""
+    original = Broker._route
+
+    def route(self: Broker, event: Any, *, any_text: bool) -> Any:
+        return original(self, replace(event, sender=None), any_text=any_text)
+
+    patch.setattr(Broker, "_route", route)
+
+
+@fault
+def each_subscription_brings_the_event(patch: Patch) -> None:
+    """Two subscriptions of a type that match: its agent gets the event twice."""
+    original = Broker._route
+
+    def route(self: Broker, event: Any, *, any_text: bool) -> Any:
+        targets = original(self, event, any_text=any_text)
+        return (*targets, *targets[:1])
+
+    patch.setattr(Broker, "_route", route)
+
+
+@fault
+def publishes_are_confirmed_too_early(patch: Patch) -> None:
+    """A publisher is told that the host has an event when it is on its way."""
+    original = UnconfirmedPublishes.add
+
+    def add(self: UnconfirmedPublishes, done: Done) -> int:
+        done(None)
+        return original(self, lambda _: None)
+
+    patch.setattr(UnconfirmedPublishes, "add", add)
+
+
+@fault
+def the_end_of_a_call_is_not_told(patch: Patch) -> None:
+    """The calls of a lost worker, and those too late, end without a word to the caller."""
+    patch.setattr("callboard.core.exchange.Exchange._fail", lambda *_: None)
+    patch.setattr("callboard.agent.calls_made.HOST_GRACE_S", 1e9)

@@ -1,0 +1,222 @@
+"""What is seen of a run from the outside, and what must hold of it.
+
+The ledger knows what publishers were told, which turns began and ended in which process, and what
+the engine was given as dead letters. It knows nothing of brokers, queues or grants.
+
+Promises that it holds a run to (docs/guarantees.md):
+
+* What was acknowledged is handled, or a dead letter, for each agent that it was for.
+* What nobody acknowledged is so for all agents that it was for, or for none.
+* Nothing is handled twice without a reason: the process that handled it first was lost.
+* An agent sees the events of one publisher on one topic in the order published, first deliveries.
+* One turn at a time for each agent, but for calls that come back along their own chain, and for
+  what still runs in a process that has been cut off.
+* A call has one ending: its own answer, or an error for which there is a reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from simulator.story import SUBSCRIBED
+
+if TYPE_CHECKING:
+    from simulator.process import Process
+
+Agent = tuple[str, str]
+
+
+class Broken(AssertionError):
+    """A promise was not kept."""
+
+
+@dataclass(eq=False)
+class Published:
+    """An event.
+
+    Attributes:
+        sequence: Its place among those of its publisher on its topic.
+        turn: The turn that published it; None for one of a client.
+        fate: What the publisher was told: None while it was told nothing.
+    """
+
+    id: str
+    publisher: str
+    topic: str
+    source: str
+    sequence: int
+    turn: Turn | None = None
+    fate: str | None = None
+
+    @property
+    def targets(self) -> set[Agent]:
+        """For whom it is."""
+        return {
+            (agent_type, self.source)
+            for agent_type, subscriptions in SUBSCRIBED.items()
+            for kind, pattern in subscriptions
+            if (self.topic == pattern if kind == "type" else self.topic.startswith(pattern))
+            if self.turn is None or (agent_type, self.source) != self.turn.agent
+        }
+
+
+@dataclass(eq=False)
+class Turn:
+    """A run of a handler."""
+
+    process: Process
+    agent: Agent
+    id: str
+    chain: tuple[str, ...]
+    is_event: bool
+    ending: str | None = None
+
+
+@dataclass(eq=False)
+class Called:
+    """A call of a client or in a turn."""
+
+    id: str
+    process: Process
+    ending: str | None = None
+
+
+@dataclass
+class Ledger:
+    """Notes what happens; `check_end` says whether it may have."""
+
+    published: dict[str, Published] = field(default_factory=dict)
+    calls: dict[str, Called] = field(default_factory=dict)
+    dead: dict[tuple[str, Agent], list[str]] = field(default_factory=lambda: defaultdict(list))
+    turns: dict[tuple[str, Agent], list[Turn]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    _running: dict[Agent, list[Turn]] = field(default_factory=lambda: defaultdict(list))
+    _sequences: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _seen: dict[tuple[Agent, str, str], int] = field(default_factory=dict)
+
+    # Events.
+
+    def publishes(
+        self, event_id: str, publisher: str, topic: str, source: str, turn: Turn | None = None
+    ) -> Published:
+        """A client publishes, or an agent in a turn."""
+        self._sequences[publisher, topic] += 1
+        sequence = self._sequences[publisher, topic]
+        event = Published(event_id, publisher, topic, source, sequence, turn)
+        self.published[event_id] = event
+        self.counts["published"] += 1
+        self.notes.append(f"{publisher} publishes {event_id} on {topic}/{source}")
+        return event
+
+    def dies(self, event_id: str, agent: Agent, reason: str) -> None:
+        """The engine is given a dead letter."""
+        self.dead[event_id, agent].append(reason)
+        self.notes.append(f"{event_id} is a dead letter of {agent}: {reason}")
+        self.counts[f"dead: {reason}"] += 1
+
+    # Turns.
+
+    def begins(self, turn: Turn) -> None:
+        """A handler begins."""
+        agent, process = turn.agent, turn.process
+        others = list(self._running[agent])
+        self._running[agent].append(turn)
+        for other in others:
+            is_apart = process.is_cut_off or other.process.is_cut_off
+            if other.id not in turn.chain and not is_apart:
+                msg = f"{agent} runs {turn.id} in {process} and {other.id} in {other.process}"
+                raise Broken(msg)
+        self.notes.append(f"{agent} begins {turn.id} in {process}")
+        if turn.is_event:
+            self._check_order(turn)
+            self.turns[turn.id, agent].append(turn)
+
+    def ends(self, turn: Turn, ending: str) -> None:
+        """A handler has ended: "done", "raised" or "cancelled"."""
+        turn.ending = ending
+        self.notes.append(f"{turn.agent} has {ending} {turn.id} in {turn.process}")
+        self._running[turn.agent].remove(turn)
+        self.counts[f"turns {ending}"] += 1
+
+    def _check_order(self, turn: Turn) -> None:
+        event = self.published[turn.id]
+        if turn.agent not in event.targets:
+            msg = f"{turn.agent} gets {turn.id}, which is not for it"
+            raise Broken(msg)
+        if self.turns[turn.id, turn.agent]:
+            return
+        key = (turn.agent, event.publisher, event.topic)
+        if event.sequence <= self._seen.get(key, 0):
+            msg = f"{turn.agent} gets {turn.id} of {event.publisher} out of order"
+            raise Broken(msg)
+        self._seen[key] = event.sequence
+
+    # Calls.
+
+    def call_begins(self, call_id: str, process: Process) -> Called:
+        """Somebody calls."""
+        call = self.calls[call_id] = Called(call_id, process)
+        self.counts["calls"] += 1
+        return call
+
+    def call_ends(self, call: Called, ending: str) -> None:
+        """A call has its ending."""
+        call.ending = ending
+        self.notes.append(f"{call.id} of {call.process} ends: {ending}")
+        self.counts[f"calls {ending}"] += 1
+
+    # The end.
+
+    def check_end(self) -> None:
+        """All has come to rest."""
+        for event in self.published.values():
+            self._check_event(event)
+        for call in self.calls.values():
+            if call.ending is None and not call.process.is_lost:
+                msg = f"call {call.id} of {call.process} has no ending"
+                raise Broken(msg)
+        for agent, turns in self._running.items():
+            left = [turn.id for turn in turns if not turn.process.is_lost]
+            if left:
+                msg = f"{agent} still runs {left}"
+                raise Broken(msg)
+
+    def _check_event(self, event: Published) -> None:
+        endings = {agent: self._endings(event, agent) for agent in event.targets}
+        reached = {agent for agent, count in endings.items() if count}
+        must = event.fate == "acknowledged" or (
+            event.turn is not None and self._is_settled(event.turn)
+        )
+        if must and reached != event.targets:
+            msg = f"{event.id} was acknowledged and is lost for {event.targets - reached}"
+            raise Broken(msg)
+        if reached and reached != event.targets:
+            msg = f"{event.id} was for {event.targets} and reached {reached} alone"
+            raise Broken(msg)
+        if event.fate == "refused" and reached:
+            msg = f"{event.id} was refused and reached {reached}"
+            raise Broken(msg)
+
+    def _endings(self, event: Published, agent: Agent) -> int:
+        turns = self.turns[event.id, agent]
+        done = [turn for turn in turns if turn.ending == "done"]
+        dead = self.dead[event.id, agent]
+        if len(dead) > 1:
+            msg = f"{event.id} is {len(dead)} dead letters of {agent}"
+            raise Broken(msg)
+        for turn in turns[:-1]:
+            if not turn.process.was_troubled:
+                msg = f"{agent} gets {event.id} again, and nothing was wrong with {turn.process}"
+                raise Broken(msg)
+        has_failed = any(turn.ending in ("raised", "cancelled") for turn in turns)
+        if dead == ["handler_error"] and not has_failed:
+            msg = f"{event.id} is a dead letter of {agent}, where no handler raised"
+            raise Broken(msg)
+        return len(done) + len(dead)
+
+    def _is_settled(self, turn: Turn) -> bool:
+        """Whether a turn was done in a process that nothing was wrong with."""
+        return turn.ending == "done" and not turn.process.was_troubled and turn.is_event

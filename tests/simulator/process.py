@@ -1,0 +1,260 @@
+"""Processes of a run: workers with agents, and clients that publish and call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from callboard import (
+    AgentId,
+    MessageContext,
+    RoutedAgent,
+    TopicId,
+    TypePrefixSubscription,
+    TypeSubscription,
+    event,
+    rpc,
+)
+from callboard.agent.calls_made import HOST_GRACE_S
+from callboard.core.errors import CallboardError, RemoteAgentError, Unavailable
+from callboard.worker import WorkerRuntime
+from callboard.worker.connection import Connection
+from simulator.ledger import Broken, Turn
+from simulator.network import Channel, Line
+from simulator.story import SUBSCRIBED
+
+if TYPE_CHECKING:
+    from simulator.system import System
+
+DRAIN_S = 5.0
+CALL_S = 10.0
+
+
+@dataclass
+class Work:
+    """A message: what a handler is to do.
+
+    Attributes:
+        plan: A list of steps, as JSON.
+        chain: The works whose handlers wait for this one.
+    """
+
+    id: str
+    plan: str
+    chain: list[str] = field(default_factory=list)
+
+
+class Raised(Exception):
+    """A handler was told to raise."""
+
+
+class Runtime(WorkerRuntime):
+    """A worker's runtime over a line of the model."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(
+            "host:1", client_id=process.name, drain_timeout_s=DRAIN_S, call_timeout_s=CALL_S
+        )
+        self._process = process
+
+    async def _connect(self) -> Connection:
+        line = self._process.line = self._process.system.dial(self._process)
+        channel: Any = Channel(line)
+        return await Connection._greet("host:1", channel, self._identity)
+
+
+class Process:
+    """A process with one runtime.
+
+    Attributes:
+        is_lost: It was killed: what its code does from here on, nobody sees.
+        was_troubled: It was killed, cut off or stopped: what it had may be handed out again.
+    """
+
+    def __init__(self, system: System, name: str, types: Sequence[str]) -> None:
+        self.system = system
+        self.name = name
+        self.types = types
+        self.is_lost = False
+        self.was_troubled = False
+        self.line: Line | None = None
+        self.runtime = Runtime(self)
+        self.is_up = asyncio.Event()
+        self._numbers = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.system.process_number(self)}"
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the host may have given its agents to others."""
+        return self.is_lost or self.line is None or not self.line.is_whole
+
+    def new_id(self, of: str) -> str:
+        """A name that nothing else has."""
+        self._numbers += 1
+        return f"{of}.{self.system.process_number(self)}.{self._numbers}"
+
+    async def live(self) -> None:
+        """Run until the runtime has stopped, or lost its host."""
+        for agent_type in self.types:
+            await Worker.register(
+                self.runtime,
+                agent_type,
+                lambda: Worker(self),
+                skip_direct_message_subscription=True,
+            )
+            for kind, pattern in SUBSCRIBED[agent_type]:
+                subscription = TypeSubscription if kind == "type" else TypePrefixSubscription
+                await self.runtime.add_subscription(subscription(pattern, agent_type))
+        with suppress(Unavailable):
+            await self.runtime.start()
+            self.is_up.set()
+            await self.runtime.wait()
+        self.is_up.set()
+
+    async def stop(self) -> None:
+        """Leave, as a pod that gets SIGTERM does."""
+        self.was_troubled = True
+        await self.runtime.stop()
+
+    def kill(self) -> None:
+        """End at once: nothing that it does from here on has an effect."""
+        self.is_lost = self.was_troubled = True
+        if self.line is not None:
+            self.line.cut(0.0, self.system.chance_of("kill").uniform(0.0, 1.0))
+
+    # What clients do.
+
+    async def publish(self, topic: str, key: str, plans: Sequence[str]) -> None:
+        """Publish one after the other, without waiting between."""
+        ledger = self.system.ledger
+        waiting = []
+        for plan in plans:
+            noted = ledger.publishes(self.new_id("e"), str(self), topic, key)
+            sending = self.runtime.publish_message(
+                Work(noted.id, plan), TopicId(topic, key), message_id=noted.id
+            )
+            waiting.append((noted, asyncio.ensure_future(sending)))
+        for noted, sent in waiting:
+            try:
+                await sent
+                noted.fate = "acknowledged"
+            except Unavailable:
+                pass
+            except CallboardError:
+                noted.fate = "refused"
+
+    async def call(self, agent_type: str, key: str, plan: str, seconds: float) -> None:
+        """Call an agent, and look at the answer."""
+        with suppress(CallboardError):
+            await self.ask(agent_type, key, Work(self.new_id("c"), plan), seconds, None)
+
+    async def ask(
+        self, agent_type: str, key: str, work: Work, seconds: float, sender: AgentId | None
+    ) -> None:
+        """Call an agent; raises what the call ends with."""
+        ledger = self.system.ledger
+        call = ledger.call_begins(work.id, self)
+        late = asyncio.timeout(seconds + HOST_GRACE_S + 1.0)
+        try:
+            async with late:
+                answer = await self.runtime.send_message(
+                    work, AgentId(agent_type, key), sender=sender, timeout_s=seconds
+                )
+        except asyncio.CancelledError:
+            ledger.call_ends(call, "cancelled")
+            raise
+        except TimeoutError as error:
+            if late.expired():
+                msg = f"call {work.id} has no ending in time"
+                raise Broken(msg) from error
+            ledger.call_ends(call, type(error).__name__)
+            raise
+        except CallboardError as error:
+            ledger.call_ends(call, type(error).__name__)
+            if isinstance(error, RemoteAgentError) and error.error_type == "Broken":
+                raise Broken(error.error_message) from error
+            raise
+        if answer != work.id:
+            msg = f"call {work.id} got the answer of {answer}"
+            raise Broken(msg)
+        ledger.call_ends(call, "answered")
+
+
+class Worker(RoutedAgent):
+    """Does what it is told, and lets the ledger know."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__("does what it is told")
+        self._process = process
+
+    @event
+    async def on_event(self, message: Work, ctx: MessageContext) -> None:
+        """A turn."""
+        await self._do(message, is_event=True)
+
+    @rpc
+    async def on_call(self, message: Work, ctx: MessageContext) -> str:
+        """A turn; answers with the id of the work."""
+        await self._do(message, is_event=False)
+        return message.id
+
+    async def _do(self, work: Work, *, is_event: bool) -> None:
+        process = self._process
+        ledger = process.system.ledger
+        if process.is_lost:
+            await asyncio.get_running_loop().create_future()
+        agent = (self.id.type, self.id.key)
+        turn = Turn(process, agent, work.id, tuple(work.chain), is_event)
+        ending = "cancelled"
+        try:
+            ledger.begins(turn)
+            for step in json.loads(work.plan):
+                await self._step(work, turn, step)
+            ending = "done"
+        except (Raised, CallboardError):
+            ending = "raised"
+            raise
+        except Broken as broken:
+            process.system.broken = process.system.broken or broken
+            raise
+        except Exception as error:
+            process.system.broken = process.system.broken or Broken(f"a handler met {error!r}")
+            raise
+        finally:
+            if not process.is_lost:
+                ledger.ends(turn, ending)
+
+    async def _step(self, work: Work, turn: Turn, step: list[Any]) -> None:
+        process = self._process
+        match step:
+            case ["sleep", seconds]:
+                await asyncio.sleep(seconds)
+            case ["raise"]:
+                raise Raised(work.id)
+            case ["publish", topic, key, plan]:
+                noted = process.system.ledger.publishes(
+                    process.new_id(work.id), f"{process}/{self.id}", topic, key, turn
+                )
+                await process.runtime.publish_message(
+                    Work(noted.id, json.dumps(plan)),
+                    TopicId(topic, key),
+                    sender=self.id,
+                    message_id=noted.id,
+                )
+            case ["call", agent_type, key, plan]:
+                inner = Work(process.new_id(work.id), json.dumps(plan), [*work.chain, work.id])
+                await process.ask(agent_type, key, inner, CALL_S / 2, self.id)
+        if process.is_lost:
+            await asyncio.get_running_loop().create_future()
+
+
+def chance_for(seed: int, *names: object) -> Random:
+    """Chance that depends on a seed and names alone."""
+    return Random(":".join(map(str, (seed, *names))))

@@ -1,0 +1,234 @@
+"""A host and its workers, all of it real but the network, the engine and the time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from random import Random
+from typing import Any
+
+import grpc
+
+from callboard.core.broker import Broker, BrokerLimits
+from callboard.core.commit import Commit, DeadLetter
+from callboard.core.errors import CallboardError
+from callboard.host.stream import WorkerStream
+from callboard.host.switchboard import Switchboard
+from callboard.wire.status import status_of
+from callboard.wire.v1.cloudevent_pb2 import CloudEvent
+from simulator.ledger import Broken, Ledger
+from simulator.network import Ending, Line
+from simulator.process import Process, chance_for
+from simulator.story import CLIENTS, LENGTH_S, TYPES, Step, Story
+
+REST_S = 120.0
+"""How long the system may take to come to rest when it is left alone."""
+
+RESTART_S = 0.5
+"""How long a process takes to start that takes another's place."""
+
+
+class ModelEngine:
+    """Keeps what it is given, after a while, and tells the ledger of dead letters."""
+
+    name = "model"
+    is_volatile = True
+
+    def __init__(self, ledger: Ledger, chance: Random, commit_s: float) -> None:
+        self._ledger = ledger
+        self._chance = chance
+        self._commit_s = commit_s
+        self._last_position = 0
+
+    async def open(self) -> int:
+        """The first epoch."""
+        return 1
+
+    async def commit(self, commit: Commit) -> Sequence[int]:
+        """Keep it, after a while."""
+        if self._commit_s:
+            await asyncio.sleep(self._chance.random() * self._commit_s)
+        first = self._last_position + 1
+        self._last_position += sum(len(append.targets) for append in commit.appends)
+        for letter in commit.dead:
+            event_id = CloudEvent.FromString(letter.delivery.event.content).id
+            self._ledger.dies(event_id, letter.delivery.agent, letter.reason)
+        return range(first, self._last_position + 1)
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """None: the ledger has them."""
+        return ()
+
+    async def close(self) -> None:
+        """Nothing to let go."""
+
+
+class System:
+    """Everything there is.
+
+    Attributes:
+        broken: The first promise that was seen to be broken.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.ledger = Ledger()
+        self.broken: Broken | None = None
+        self.processes: dict[str, Process] = {}
+        self._all: list[Process] = []
+        self._chances: dict[str, Random] = {}
+        self._actions: list[asyncio.Task[None]] = []
+        self._is_over = False
+        limits = BrokerLimits(
+            partitions=4,
+            delivery_window=story.window,
+            agent_share=max(1, story.window // 2),
+            publish_window=story.window,
+        )
+        self.broker = Broker(1, limits)
+
+    def chance_of(self, name: str) -> Random:
+        """Chance of its own for something."""
+        return self._chances.setdefault(name, chance_for(self.story.seed, name))
+
+    def process_number(self, process: Process) -> int:
+        """Which of all processes that is."""
+        return self._all.index(process)
+
+    def dial(self, process: Process) -> Line:
+        """A line from a process to the host."""
+        line = Line(self.chance_of(f"line of {process}"), self.story.latency_s)
+        line.host_task = self._tasks.create_task(self._serve(line))
+        return line
+
+    async def run(self) -> None:
+        """Play the story, let all come to rest, and check."""
+        engine = ModelEngine(self.ledger, self.chance_of("engine"), self.story.commit_s)
+        async with asyncio.TaskGroup() as self._tasks:
+            self._switchboard = Switchboard(self.broker, engine, self._tasks)
+            commits = self._tasks.create_task(self._switchboard.run())
+            try:
+                await self._play()
+                await self._rest()
+            finally:
+                self._is_over = True
+                self._switchboard.close()
+                commits.cancel()
+                for process in self._all:
+                    process.kill()
+                    main = process.runtime._main
+                    if main is not None:
+                        main.cancel()
+
+    async def _serve(self, line: Line) -> None:
+        stream = WorkerStream(self._switchboard, line.requests(), 10.0)
+        try:
+            async for frame in stream.frames():
+                await line.to_worker.write(frame)
+            line.to_worker.finish(Ending(grpc.StatusCode.OK))
+        except CallboardError as error:
+            line.to_worker.finish(Ending(status_of(error), str(error)))
+        line.is_whole = False
+
+    async def _play(self) -> None:
+        for name in CLIENTS:
+            self._launch(name, ())
+        steps = self.story.steps
+        if not any(step.kind == "join" and step.args[1] == TYPES for step in steps[:1]):
+            self._launch("w0", TYPES)
+        loop = asyncio.get_running_loop()
+        for step in steps:
+            await asyncio.sleep(step.at_s - loop.time())
+            self._check_broken()
+            self._do(step)
+            if step.at_s == 0.0:
+                await self.processes["w0"].is_up.wait()
+        await asyncio.sleep(max(0.0, LENGTH_S - loop.time()))
+
+    def _do(self, step: Step) -> None:
+        name, *args = step.args
+        process = self.processes.get(name)
+        match step.kind:
+            case "join":
+                self._launch(name, args[0])
+            case "publish" if process is not None:
+                self._act(process.publish(*args))
+            case "call" if process is not None:
+                self._act(process.call(*args))
+            case "stop" if process is not None:
+                self._act(process.stop())
+            case "kill" if process is not None:
+                process.kill()
+                main = process.runtime._main
+                if main is not None:
+                    main.cancel()
+            case "cut" if process is not None and process.line is not None:
+                process.was_troubled = True
+                process.line.cut(*args)
+
+    def _act(self, action: Coroutine[Any, Any, None]) -> None:
+        self._actions.append(self._tasks.create_task(self._acting(action)))
+
+    async def _acting(self, action: Coroutine[Any, Any, None]) -> None:
+        try:
+            await action
+        except Broken as broken:
+            self.broken = self.broken or broken
+        except CallboardError:
+            pass  # its process is gone
+
+    def _launch(self, name: str, types: Sequence[str]) -> None:
+        process = Process(self, name, types)
+        self.processes[name] = process
+        self._all.append(process)
+        self._tasks.create_task(self._keep(process))
+
+    async def _keep(self, process: Process) -> None:
+        """Let a process live, and another take its place, as Kubernetes does."""
+        try:
+            await process.live()
+        except asyncio.CancelledError:
+            if not process.is_lost:
+                raise
+        process.was_troubled = True
+        await asyncio.sleep(RESTART_S)
+        if self.processes.get(process.name) is process and not self._is_over:
+            self._launch(process.name, process.types)
+
+    async def _rest(self) -> None:
+        """All that is wanted has been said: nothing may be left."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + REST_S
+        while not self._is_at_rest():
+            self._check_broken()
+            if loop.time() > give_up_at:
+                msg = f"no rest: {self._what_is_left()}"
+                raise Broken(msg)
+            await asyncio.sleep(0.5)
+        self._check_broken()
+        self.ledger.check_end()
+        if self.broker.queued_bytes:
+            msg = f"{self.broker.queued_bytes} bytes are queued, and no event is"
+            raise Broken(msg)
+
+    def _is_at_rest(self) -> bool:
+        return not self._what_is_left()
+
+    def _what_is_left(self) -> list[str]:
+        left = []
+        broker = self.broker
+        if not broker.is_idle:
+            left.append(f"{broker.waiting_count} wait, {broker.in_flight_count} are out")
+        open_actions = sum(not action.done() for action in self._actions)
+        if open_actions:
+            left.append(f"{open_actions} actions go on")
+        for name, process in self.processes.items():
+            if process.is_cut_off or process.was_troubled:
+                left.append(f"{name} is to come back")
+            elif not process.runtime._runner.is_idle:
+                left.append(f"{name} is busy")
+        return left
+
+    def _check_broken(self) -> None:
+        if self.broken is not None:
+            raise self.broken
