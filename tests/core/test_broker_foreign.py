@@ -242,3 +242,17 @@ def test_another_process_answers_for_nothing_that_the_former_was_told() -> None:
     worker.reply(untold)
     assert [reply.call_id for reply in caller.replies()] == [2]
     assert stage.broker.is_idle
+
+
+def test_a_type_that_is_only_called_gets_no_events() -> None:
+    """Whoever subscribes it: its worker gets them by another type, and once."""
+    stage = Stage()
+    worker, native = foreign(stage, "w"), stage.worker("n")
+    called = TypeEntry("a", session_only=True, exclusive=True, calls_only=True)
+    inbox = TypeEntry("autogen:w", session_only=True, exclusive=True)
+    worker.register(called, inbox, subscriptions=[subscribed("news", "autogen:w")])
+    native.register(subscriptions=[subscribed("news", "a")])
+    native.publish("x", topic="news")
+    assert [each.agent for each in worker.deliveries()] == [("autogen:w", "x")]
+    native.call(("a", "x"))
+    assert len(worker.calls()) == 1

@@ -65,7 +65,7 @@ def test_events_go_to_the_worker_of_the_type() -> None:
     declared = directory.declared_by("a")
     assert declared.types == [
         TypeEntry(inbox_of("a"), session_only=True, exclusive=True),
-        TypeEntry("shop", session_only=True, exclusive=True),
+        TypeEntry("shop", session_only=True, exclusive=True, calls_only=True),
     ]
     assert [(each.agent_type, each.pattern) for each in declared.subscriptions] == [
         (inbox_of("a"), "orders")

@@ -90,7 +90,7 @@ worker_frames = st.builds(
         Registration,
         numbers,
         st.lists(
-            st.builds(TypeEntry, texts, st.booleans(), exclusive=st.just(value=False)),
+            st.tuples(texts, st.booleans()).map(lambda entry: TypeEntry(*entry)),
             max_size=some,
         ).map(tuple),
         st.lists(

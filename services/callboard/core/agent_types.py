@@ -40,6 +40,7 @@ class AgentTypeState:
         session_only: Whether it ends with its last worker. Once it does not it never will: no
             worker can take from others what waits for them.
         is_exclusive: Whether the one worker that serves it lets no other.
+        takes_events: Whether events go to it.
         workers: The live sessions that serve it, and what each wants of the partitions.
         plan: Who should hold each partition; a partition goes there as soon as it is free.
         calls: The calls that wait for a holder of their agent's partition.
@@ -53,6 +54,7 @@ class AgentTypeState:
         "plan",
         "queues",
         "session_only",
+        "takes_events",
         "workers",
     )
 
@@ -60,6 +62,7 @@ class AgentTypeState:
         self.name = name
         self.session_only = session_only
         self.is_exclusive = False
+        self.takes_events = True
         self.queues = Queues(name, partitions)
         self.grants: Grants[Session] = Grants(partitions, serials)
         self.plan: list[Session | None] = nobody(partitions)

@@ -202,6 +202,7 @@ class Broker:
             state = self.types.ensure(entry.name, session_only=entry.session_only)
             if session not in state.workers:
                 state.is_exclusive = entry.exclusive
+                state.takes_events = not entry.calls_only
                 state.add_worker(session)
                 session.lanes[entry.name] = Lane(session, self.limits.delivery_window)
                 begun.append(state)
@@ -356,7 +357,8 @@ class Broker:
         return tuple(
             agent
             for name in names
-            if (agent := (name, source)) != sender and known(name) is not None
+            if (agent := (name, source)) != sender
+            if (state := known(name)) is not None and state.takes_events
         )
 
     def _enqueue_foreign(self, delivery: Delivery, now: float) -> None:

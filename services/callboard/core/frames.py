@@ -171,11 +171,13 @@ class TypeEntry(NamedTuple):
     Attributes:
         session_only: It ends with its last worker.
         exclusive: No other worker may serve it meanwhile. Our own workers cannot ask for it.
+        calls_only: It gets no events, whoever subscribes it: its worker gets them by another type.
     """
 
     name: str
     session_only: bool = False
     exclusive: bool = False
+    calls_only: bool = False
 
 
 class SubscriptionEntry(NamedTuple):

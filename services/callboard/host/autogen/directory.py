@@ -133,7 +133,7 @@ class Directory:
         native worker's.
         """
         held = self._held.get(client_id, {})
-        declared = Declared([_alone(inbox_of(client_id)), *map(_alone, held)])
+        declared = Declared([_inbox(client_id), *map(_called, held)])
         for agent_type in held:
             declared.subscriptions.extend(self._by_type.get(agent_type, {}).values())
         declared.subscriptions.extend(
@@ -161,8 +161,12 @@ class Directory:
         return {self._adders[entry]: None for entry in self._by_type.get(agent_type, ())}
 
 
-def _alone(agent_type: str) -> TypeEntry:
-    return TypeEntry(agent_type, session_only=True, exclusive=True)
+def _inbox(client_id: str) -> TypeEntry:
+    return TypeEntry(inbox_of(client_id), session_only=True, exclusive=True)
+
+
+def _called(agent_type: str) -> TypeEntry:
+    return TypeEntry(agent_type, session_only=True, exclusive=True, calls_only=True)
 
 
 def id_of(entry: SubscriptionEntry) -> str:
