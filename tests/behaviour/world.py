@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -57,9 +58,9 @@ class Process:
         raise AssertionError(f"it ended before it said {beginning!r}:\n{self.said()}")
 
     def said(self) -> str:
-        """What it has logged."""
-        self.log.seek(0)
-        return self.log.read()
+        """What it has logged so far, read without moving the place where it goes on to write."""
+        file = self.log.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""
@@ -76,9 +77,9 @@ class Cluster:
         self.workers: list[Process] = []
         self.address = self.host.wait_for("listening on ")
 
-    def start_worker(self, setup: str = "behaviour.agents:setup") -> Process:
+    def start_worker(self, setup: str = "behaviour.agents:setup", *options: str) -> Process:
         """Start one more worker; returns when its types are registered."""
-        worker = Process("worker", "--host", self.address, setup)
+        worker = Process("worker", "--host", self.address, *options, setup)
         self.workers.append(worker)
         worker.wait_for("ready")
         return worker
