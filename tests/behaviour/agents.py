@@ -289,6 +289,46 @@ class Turnstile(RoutedAgent):
         return self.most
 
 
+@type_subscription("snails")
+class Snail(RoutedAgent):
+    """Takes less time for each event, so that turns side by side would end in the wrong order."""
+
+    def __init__(self) -> None:
+        super().__init__("takes its time")
+        self.inside = 0
+        self.most = 0
+
+    @event
+    async def on_order(self, message: Order, ctx: MessageContext) -> None:
+        """Take 0.1 s less 0.02 s a number, then tell."""
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await asyncio.sleep(0.1 - 0.02 * message.number)
+        await note(self, message.number, self.id.key)
+        self.inside -= 1
+
+    @rpc
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> int:
+        """How many turns were ever inside at once."""
+        return self.most
+
+
+@type_subscription("eggs")
+class Egg(RoutedAgent):
+    """Breaks at odd numbers."""
+
+    def __init__(self) -> None:
+        super().__init__("breaks")
+
+    @event
+    async def on_order(self, message: Order, ctx: MessageContext) -> None:
+        """Raise, or tell."""
+        if message.number % 2:
+            msg = f"{self.id.key} broke at {message.number}"
+            raise ValueError(msg)
+        await note(self, message.number, self.id.key)
+
+
 class Visitor(RoutedAgent):
     """Calls another agent, which calls it back while it waits."""
 
@@ -338,6 +378,8 @@ async def setup(runtime: AgentRuntime) -> None:
     await Quoter.register(runtime, "quoter", Quoter)
     await Newcomer.register(runtime, "newcomer", Newcomer.make)
     await Turnstile.register(runtime, "turnstile", Turnstile)
+    await Snail.register(runtime, "snail", Snail)
+    await Egg.register(runtime, "egg", Egg)
     await Visitor.register(runtime, "visitor", Visitor)
 
 
