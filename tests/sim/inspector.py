@@ -46,6 +46,10 @@ class Inspector:
             for queue in state.queues:
                 self._check_queue(state, queue, tally)
             assert state.queues.waiting_count == tally.waiting - before
+        for burial in broker._deliveries._burials:
+            for queue in burial.queues:
+                tally.waiting += len(queue.waiting)
+                tally.queued_bytes += sum(bytes_of(each.event) for each in queue.waiting)
         for session in broker.sessions.values():
             assert broker.held_count(session) == tally.held[session]
             for name, lane in session.lanes.items():
@@ -56,6 +60,8 @@ class Inspector:
         for commit in (committing, broker._agenda.commit):
             for append in commit.appends if commit is not None else ():
                 tally.queued_bytes += bytes_of(append.event) * len(append.targets)
+            for replay in commit.replays if commit is not None else ():
+                tally.queued_bytes += bytes_of(replay.letter.delivery.event)
         assert broker.queued_bytes == tally.queued_bytes <= broker.limits.max_queued_bytes
         self._check_calls()
         self._check_registrations()

@@ -25,6 +25,7 @@ from callboard.core.frames import (
     TypeEntry,
 )
 from callboard.core.session import Session
+from callboard.engine.memory import MemoryEngine
 
 PARTITIONS = 8
 
@@ -34,7 +35,8 @@ class Stage:
 
     Attributes:
         now: The broker's time, in seconds.
-        dead: The dead letters, oldest first.
+        engine: Keeps commits.
+        dead: What became dead letters, in order.
         removed: The positions that were accepted, in order.
     """
 
@@ -43,7 +45,7 @@ class Stage:
         self.now = 0.0
         self.dead: list[DeadLetter] = []
         self.removed: list[int] = []
-        self._last_position = 0
+        self.engine = MemoryEngine()
 
     def worker(
         self,
@@ -60,12 +62,10 @@ class Stage:
     def keep(self) -> None:
         """Let the engine keep all that waits for it."""
         while (commit := self.broker.take_commit()) is not None:
-            count = sum(len(append.targets) for append in commit.appends)
-            positions = range(self._last_position + 1, self._last_position + count + 1)
-            self._last_position += count
+            numbers = self.engine.commit_now(commit)
             self.dead += commit.dead
             self.removed += commit.removed
-            self.broker.committed(commit, positions, self.now)
+            self.broker.committed(commit, numbers, self.now)
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

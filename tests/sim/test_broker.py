@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from callboard.core import deliveries
 from callboard.core.errors import Code
 from callboard.core.frames import CallFailure
 from sim.world import KEYS, TOPICS, TYPES, Node, World, outcome_of
@@ -17,6 +18,12 @@ WORKERS = 4
 
 numbers = st.integers(0, 2**16)
 type_sets = st.sets(st.sampled_from(TYPES)).map(sorted)
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a type that ends becomes dead letters in many steps."""
+    monkeypatch.setattr(deliveries, "BURIED_AT_ONCE", 2)
 
 
 class Stories(RuleBasedStateMachine):
@@ -135,6 +142,20 @@ class Stories(RuleBasedStateMachine):
     def commit_ends(self) -> None:
         self.world.commit_ends()
 
+    @rule(number=numbers)
+    def replay(self, number: int) -> None:
+        letters = self.world.letters
+        self.world.replay(letters[number % 3 :: number % 3 + 1])
+
+    @rule(number=numbers)
+    def drop(self, number: int) -> None:
+        letters = self.world.letters
+        self.world.drop(letters[number % 3 :: number % 3 + 1])
+
+    @rule(name=st.sampled_from(TYPES))
+    def remove_type(self, name: str) -> None:
+        self.world.remove_type(name)
+
     @rule(seconds=st.sampled_from((1.0, 5.0, 30.0)))
     def pass_time(self, seconds: float) -> None:
         self.world.pass_time(seconds)
@@ -181,6 +202,9 @@ def tell(seed: int, steps: int = 400) -> World:
         ("commit_begins", common),
         ("commit_ends", common),
         ("pass_time", rare),
+        ("replay", rare),
+        ("drop", rare),
+        ("remove_type", rare),
     ]
     names = [name for name, _ in deeds]
     weights = [weight for _, weight in deeds]
@@ -197,6 +221,11 @@ def act(world: World, deed: str, chance: Random) -> None:
         getattr(world, deed)()
     elif deed == "pass_time":
         world.pass_time(chance.choice((0.5, 5.0, 30.0)))
+    elif deed in ("replay", "drop"):
+        letters = world.letters[-10:]
+        getattr(world, deed)(chance.sample(letters, chance.randint(0, len(letters))))
+    elif deed == "remove_type":
+        world.remove_type(chance.choice(TYPES))
     elif deed == "join":
         if len(world.nodes) < WORKERS:
             world.join(chance.sample(TYPES, chance.randint(0, 3)))

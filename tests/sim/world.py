@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from callboard.core.broker import Broker, BrokerLimits
-from callboard.core.commit import Commit
+from callboard.core.commit import Commit, DeadLetter, Errand
+from callboard.core.errors import NotAllowedNow, NotFound
 from callboard.core.event import Address, Event
 from callboard.core.frames import (
     ACCEPTED,
@@ -23,6 +25,7 @@ from callboard.core.frames import (
     WorkerFrame,
 )
 from callboard.core.session import Session
+from callboard.engine.memory import MemoryEngine
 from sim.inspector import Inspector
 from sim.model_worker import ModelTurn, ModelWorker
 from sim.network import Line
@@ -91,8 +94,10 @@ class World:
         self.nodes: list[Node] = []
         self.lost: list[Node] = []
         self.records: dict[int, Record] = {}
+        self.letters: list[DeadLetter] = []
+        self._engine = MemoryEngine()
         self._commit: Commit | None = None
-        self._last_position = 0
+        self._errands: list[Errand] = []
         self._names = 0
         self._sequences: Counter[tuple[str, str]] = Counter()
         self._event_of: dict[Event, tuple[str, str, int]] = {}
@@ -233,23 +238,43 @@ class World:
         commit, self._commit = self._commit, None
         if commit is None:
             return
-        first = self._last_position + 1
+        numbers = self._engine.commit_now(commit)
+        given = iter(numbers)
         for append in commit.appends:
             publisher, topic, sequence = self._event_of[append.event]
             self._taken[append.event] += 1
             for agent in append.targets:
-                self._last_position += 1
-                self.records[self._last_position] = Record(agent, publisher, topic, sequence)
+                self.records[next(given)] = Record(agent, publisher, topic, sequence)
+        for replay in commit.replays:
+            if position := next(given):
+                agent = replay.letter.delivery.agent
+                self.records[position] = Record(agent, f"replay {position}", "", 1)
         for position in commit.removed:
             self.records[position].endings.append("accepted")
         for letter in commit.dead:
             self.records[letter.delivery.position].endings.append(letter.reason)
-        self.broker.committed(commit, range(first, self._last_position + 1), self.now)
+        self.letters += commit.dead
+        self.broker.committed(commit, numbers, self.now)
 
     def pass_time(self, seconds: float) -> None:
         """Time passes."""
         self.now += seconds
         self.broker.tick(self.now)
+
+    # What operators do.
+
+    def replay(self, letters: Sequence[DeadLetter]) -> None:
+        """Dead letters are replayed; some are there no more."""
+        self._errands.append(self.broker.replay(letters))
+
+    def drop(self, letters: Sequence[DeadLetter]) -> None:
+        """Dead letters are dropped; some are there no more."""
+        self._errands.append(self.broker.drop([each.delivery.position for each in letters]))
+
+    def remove_type(self, name: str) -> None:
+        """A type is removed, if nobody serves it."""
+        with suppress(NotFound, NotAllowedNow):
+            self._errands.append(self.broker.remove_type(name, self.now))
 
     # What is noted.
 
@@ -338,7 +363,7 @@ class World:
             repr(broker.counters),
             broker.waiting_count,
             broker.in_flight_count,
-            self._last_position,
+            len(self.records),
             broker.has_commit,
             sum(len(got) for node in self.nodes for got in node.worker.endings.values()),
         )
@@ -353,8 +378,9 @@ class World:
         endings = Counter(record.endings[0] for record in self.records.values())
         assert counters.accepted == endings["accepted"]
         assert counters.rejected == sum(endings.values()) - endings["accepted"]
-        killed = endings["no_such_type"]
+        killed = endings["no_such_type"] + endings["type_removed"]
         assert counters.delivered == counters.released + len(self.records) - killed
+        self._check_errands()
         for node in self.nodes:
             worker = node.worker
             assert worker.outbox.confirmed == len(worker.published)
@@ -364,6 +390,19 @@ class World:
                 assert all(reply.last for reply in replies)
             for number, event in worker.published.items():
                 assert self._taken[event] == 1, number
+
+    def _check_errands(self) -> None:
+        """Each dead letter is there, or was replayed once, or dropped once."""
+        assert all(errand.is_kept for errand in self._errands)
+        replayed = [each for errand in self._errands for each in errand.replayed.items()]
+        dropped = [each for errand in self._errands for each in errand.dropped]
+        kept = [letter.delivery.position for letter in self._engine._dead.values()]
+        dead = Counter(letter.delivery.position for letter in self.letters)
+        assert Counter([*kept, *dropped, *(former for former, _ in replayed)]) == dead
+        agents = {each.delivery.position: each.delivery.agent for each in self.letters}
+        assert all(self.records[new].agent == agents[former] for former, new in replayed)
+        counters = self.broker.counters
+        assert (counters.replayed, counters.dropped) == (len(replayed), len(dropped))
 
 
 def outcome_of(kind: int) -> Outcome:

@@ -13,7 +13,8 @@ The life of an event here::
                                 +------- released, or worker lost ----+
 
 Who owns what: `Deliveries` what waits and what is out, `Exchange` the open calls, `Placer` who
-holds which partition, `AgentTypes` types and subscriptions, `Agenda` what the shell is to do.
+holds which partition, `AgentTypes` types and subscriptions, `DeadLetters` their way back, `Agenda`
+what the shell is to do.
 
 Invariants, beside those that the owners name:
 
@@ -28,9 +29,16 @@ from collections.abc import Iterable, KeysView, Sequence
 
 from callboard.core.agenda import Agenda
 from callboard.core.agent_types import AgentTypes, AgentTypeState
-from callboard.core.commit import Append, Commit
+from callboard.core.commit import Append, Commit, DeadLetter, Errand
+from callboard.core.dead_letters import DeadLetters
 from callboard.core.deliveries import RECORD_BYTES, Deliveries, bytes_of
-from callboard.core.errors import CallboardError, Code, ProtocolViolation
+from callboard.core.errors import (
+    CallboardError,
+    Code,
+    NotAllowedNow,
+    NotFound,
+    ProtocolViolation,
+)
 from callboard.core.event import Address, Delivery, Event
 from callboard.core.exchange import Exchange
 from callboard.core.frames import (
@@ -77,6 +85,7 @@ class Broker:
         self._deliveries = Deliveries(self.types, self.limits, self._agenda)
         self._exchange = Exchange(self.types, self._deliveries, self.limits, self._agenda)
         self._placer = Placer(self.types, self._deliveries, self._exchange, self._agenda)
+        self._dead_letters = DeadLetters(self.types, self._deliveries, self.limits, self._agenda)
 
     # What the shell asks for.
 
@@ -105,11 +114,13 @@ class Broker:
     def tick(self, now: float) -> None:
         """Let time have its effects.
 
-        Calls expire, released deliveries become due, what stayed of returned types goes.
+        Calls expire, released deliveries become due, what stayed of returned types goes, and more
+        of what waited for types that have ended becomes dead letters.
         """
         self.types.expire(now)
         self._exchange.expire(now)
         self._deliveries.release_due(now)
+        self._deliveries.bury(now)
 
     @property
     def is_idle(self) -> bool:
@@ -284,7 +295,7 @@ class Broker:
     def committed(self, commit: Commit, positions: Sequence[int], now: float) -> None:
         """The engine has ``commit``.
 
-        ``positions`` names one for each target of its appends, in order.
+        ``positions`` are what `Engine.commit` has returned.
         """
         agenda, enqueue = self._agenda, self._deliveries.enqueue
         agenda.committing_count -= 1
@@ -304,6 +315,8 @@ class Broker:
             if session is not told and session.is_live:
                 told = session
                 agenda.wake(session)
+        if commit.errands:
+            self._dead_letters.committed(commit, given, now)
         for session, number, refusal in commit.settled:
             session.outbox.settled_through = number
             if refusal is not None:
@@ -344,6 +357,44 @@ class Broker:
     def cancel(self, session: Session, caller_id: int) -> None:
         """The caller gave a call up: its handler is told."""
         self._exchange.cancel(session, caller_id)
+
+    # What operators ask for.
+
+    def replay(self, letters: Iterable[DeadLetter]) -> Errand:
+        """Publish dead letters anew, each to the agent that it was for and to nobody else.
+
+        Each becomes a new delivery, behind all that waits for that agent, its attempts counted from
+        the beginning. One whose agent type is not known, or for which there is no room, is refused
+        and stays what it is.
+        """
+        return self._dead_letters.replay(letters)
+
+    def drop(self, positions: Iterable[int]) -> Errand:
+        """Forget dead letters."""
+        return self._dead_letters.drop(positions)
+
+    def remove_type(self, name: str, now: float) -> Errand:
+        """Forget a durable type that has no worker, and what it subscribes to.
+
+        What waits for it becomes dead letters, many of them step by step; calls that wait end. A
+        worker that registers it later begins it anew.
+
+        Raises:
+            NotFound: There is no such type.
+            NotAllowedNow: It has workers.
+        """
+        state = self.types.get(name)
+        if state is None:
+            msg = f"there is no agent type {name!r}"
+            raise NotFound(msg)
+        if state.workers:
+            count = len(state.workers)
+            names = ", ".join(sorted({each.client_id for each in state.workers})[:3])
+            msg = f"agent type {name!r} is served by {count} workers ({names}): stop them first"
+            raise NotAllowedNow(msg)
+        errand = Errand()
+        self._end_type(state, "type_removed", "its agent type was removed", now, errand)
+        return errand
 
     # Inside.
 
@@ -464,8 +515,18 @@ class Broker:
         if state.workers:
             return
         if state.session_only:
-            self.types.forget(name)
-            self._exchange.forget(state)
-            self._deliveries.forget(state, now)
+            self._end_type(state, "no_such_type", "its agent type ended with its session", now)
         else:
             self.types.keep_after(name, declared)
+
+    def _end_type(
+        self,
+        state: AgentTypeState,
+        reason: str,
+        detail: str,
+        now: float,
+        errand: Errand | None = None,
+    ) -> None:
+        self.types.forget(state.name)
+        self._exchange.forget(state)
+        self._deliveries.forget(state, reason, detail, now, errand)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from callboard.core.errors import Code
 from callboard.core.event import Address, Delivery, Event
 from callboard.core.frames import Refusal
 from callboard.core.session import Session
@@ -42,24 +43,73 @@ class DeadLetter(NamedTuple):
     at: float
 
 
+class NotReplayed(NamedTuple):
+    """A dead letter that is kept as it is, though it was to be replayed, and why."""
+
+    position: int
+    agent: Address
+    code: Code
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """What an operator asked for, and what became of it.
+
+    Attributes:
+        replayed: By the position of a dead letter that of the delivery that has taken its place.
+        dropped: Positions of the dead letters that are gone by it.
+        missing: Positions at which there was no dead letter any more.
+        refused: Dead letters that cannot be replayed now.
+        is_kept: Whether the engine has all of it; the rest is known only then, but for what was
+            refused.
+    """
+
+    replayed: dict[int, int] = field(default_factory=dict)
+    dropped: list[int] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    refused: list[NotReplayed] = field(default_factory=list)
+    is_kept: bool = False
+
+
+class Replay(NamedTuple):
+    """A dead letter that is to wait for its agent once more, as a new delivery."""
+
+    letter: DeadLetter
+    errand: Errand
+
+
+class Drop(NamedTuple):
+    """A dead letter, by position, that is to be forgotten."""
+
+    position: int
+    errand: Errand
+
+
 @dataclass(slots=True, eq=False)
 class Commit:
     """What an engine is to keep as one step, and who is to be told when it has.
 
     Attributes:
         appends: Events to keep, in order.
+        replays: Dead letters to remove, and to keep as events again, in order.
+        drops: Dead letters to remove.
         removed: Positions whose deliveries were accepted.
         dead: Deliveries that become dead letters; their positions are removed as well.
         settled: Settlements to confirm: the session, the number, why it was refused (None: it was
             not).
+        errands: What operators asked for, of which this is the last.
     """
 
     appends: list[Append] = field(default_factory=list)
+    replays: list[Replay] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     settled: list[tuple[Session, int, Refusal | None]] = field(default_factory=list)
+    errands: list[Errand] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to keep and nobody to tell."""
-        return not (self.appends or self.removed or self.dead or self.settled)
+        return not (self.appends or self.removed or self.dead or self.settled or self.errands)

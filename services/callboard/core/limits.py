@@ -74,6 +74,8 @@ class Counters:
     released: int = 0
     calls: int = 0
     calls_failed: int = 0
+    replayed: int = 0
+    dropped: int = 0
 
 
 def too_large(what: str, size: int, limit: int) -> str:

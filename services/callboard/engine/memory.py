@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from time import time_ns
 
 from callboard.core.commit import Commit, DeadLetter
+from callboard.core.dead_letters import EVERY, Selection
+from callboard.engine.contract import PAGE_BYTES
 
 MAX_DEAD_LETTERS = 10_000
 """Dead letters kept; with more the oldest are forgotten."""
@@ -24,7 +28,8 @@ class MemoryEngine:
     def __init__(self) -> None:
         self._epoch = 0
         self._last_position = 0
-        self._dead: deque[DeadLetter] = deque()
+        self._dead: OrderedDict[int, DeadLetter] = OrderedDict()  # in the order of their deaths
+        self._dead_positions: list[int] = []  # in order
         self._dead_bytes = 0
 
     async def open(self) -> int:
@@ -43,19 +48,72 @@ class MemoryEngine:
         """`commit` for callers outside any event loop, such as `LocalRuntime`."""
         first = self._last_position + 1
         self._last_position += sum(len(append.targets) for append in commit.appends)
+        numbers: Sequence[int] = range(first, self._last_position + 1)
+        if commit.errands:
+            replayed = [self._replay(each.letter.delivery.position) for each in commit.replays]
+            dropped = [each.position if self._forget(each.position) else 0 for each in commit.drops]
+            numbers = [*numbers, *replayed, *dropped]
         for letter in commit.dead:
-            self._dead.append(letter)
+            self._dead[letter.delivery.position] = letter
+            insort(self._dead_positions, letter.delivery.position)
             self._dead_bytes += _size_of(letter)
         while len(self._dead) > MAX_DEAD_LETTERS or self._dead_bytes > MAX_DEAD_LETTER_BYTES:
-            self._dead_bytes -= _size_of(self._dead.popleft())
-        return range(first, self._last_position + 1)
+            self._forget(next(iter(self._dead)))
+        return numbers
 
-    async def dead_letters(self) -> Sequence[DeadLetter]:
-        """The newest, oldest first; see `MAX_DEAD_LETTERS` and `MAX_DEAD_LETTER_BYTES`."""
-        return list(self._dead)
+    async def dead_letters(
+        self,
+        selection: Selection = EVERY,
+        *,
+        beyond: int = 0,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Sequence[DeadLetter]:
+        """Of the latest; see `MAX_DEAD_LETTERS` and `MAX_DEAD_LETTER_BYTES`."""
+        positions = self._dead_positions
+        if newest_first:
+            end = bisect_left(positions, beyond) if beyond else len(positions)
+            places = range(end - 1, -1, -1)
+        else:
+            places = range(bisect_right(positions, beyond), len(positions))
+        letters = (self._dead[positions[place]] for place in places)
+        chosen = islice((each for each in letters if selection.has(each)), limit)
+        return list(chosen) if limit is None else _page(chosen)
+
+    async def dead_letter(self, position: int) -> DeadLetter | None:
+        """The dead letter of that position; None when there is none."""
+        return self._dead.get(position)
 
     async def close(self) -> None:
         """Nothing to let go."""
+
+    def _replay(self, position: int) -> int:
+        """Give the dead letter of ``position`` a new one; 0 when it is not there."""
+        if not self._forget(position):
+            return 0
+        self._last_position += 1
+        return self._last_position
+
+    def _forget(self, position: int) -> bool:
+        """Whether there was a dead letter of ``position``, which there is no more."""
+        letter = self._dead.pop(position, None)
+        if letter is None:
+            return False
+        del self._dead_positions[bisect_left(self._dead_positions, position)]
+        self._dead_bytes -= _size_of(letter)
+        return True
+
+
+def _page(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """As many of ``letters`` as `PAGE_BYTES` holds, and at least one."""
+    page: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        size += _size_of(letter)
+        if page and size > PAGE_BYTES:
+            break
+        page.append(letter)
+    return page
 
 
 def _size_of(letter: DeadLetter) -> int:

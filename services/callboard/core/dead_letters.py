@@ -1,0 +1,134 @@
+"""The dead letters of a broker: what of them is published anew, and what is forgotten.
+
+Which there are, the engine alone knows. What is asked of them here is judged, joins the next commit
+and is decided by the engine: a dead letter that two operators replay, or one replays and another
+drops, is there for the first of them, and missing for the second.
+
+Invariant: a replay has room in the queues before the engine is given it, like a publish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from callboard.core.commit import Drop, Errand, NotReplayed, Replay
+from callboard.core.deliveries import bytes_of
+from callboard.core.errors import CallboardError, Code
+from callboard.core.event import Delivery
+from callboard.core.identity import check_key
+
+if TYPE_CHECKING:
+    from callboard.core.agenda import Agenda
+    from callboard.core.agent_types import AgentTypes, AgentTypeState
+    from callboard.core.commit import Commit, DeadLetter
+    from callboard.core.deliveries import Deliveries
+    from callboard.core.limits import BrokerLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters are meant: those to which all applies that is said.
+
+    Attributes:
+        agent_type: The type of the agent that it was for; empty says nothing.
+        reason: Its reason; empty says nothing.
+    """
+
+    agent_type: str = ""
+    reason: str = ""
+
+    def has(self, letter: DeadLetter) -> bool:
+        """Whether ``letter`` is meant."""
+        return self.agent_type in ("", letter.delivery.agent[0]) and self.reason in (
+            "",
+            letter.reason,
+        )
+
+
+EVERY = Selection()
+"""All dead letters."""
+
+
+class DeadLetters:
+    """Takes dead letters back into the queues, or lets them go. See the module."""
+
+    def __init__(
+        self, types: AgentTypes, deliveries: Deliveries, limits: BrokerLimits, agenda: Agenda
+    ) -> None:
+        self._types = types
+        self._deliveries = deliveries
+        self._limits = limits
+        self._agenda = agenda
+
+    def replay(self, letters: Iterable[DeadLetter]) -> Errand:
+        """See `Broker.replay`."""
+        commit, errand = self._agenda.commit, Errand()
+        for letter in letters:
+            problem = self._why_not(letter)
+            if problem is not None:
+                delivery = letter.delivery
+                errand.refused.append(NotReplayed(delivery.position, delivery.agent, *problem))
+                continue
+            self._deliveries.queued_bytes += bytes_of(letter.delivery.event)
+            commit.replays.append(Replay(letter, errand))
+        commit.errands.append(errand)
+        return errand
+
+    def drop(self, positions: Iterable[int]) -> Errand:
+        """See `Broker.drop`."""
+        commit, errand = self._agenda.commit, Errand()
+        commit.drops += [Drop(position, errand) for position in positions]
+        commit.errands.append(errand)
+        return errand
+
+    def committed(self, commit: Commit, numbers: Iterator[int], now: float) -> None:
+        """The engine has ``commit``; ``numbers`` are those of its replays and drops."""
+        counters = self._agenda.counters
+        for letter, errand in commit.replays:
+            former, number = letter.delivery, next(numbers)
+            if not number:
+                self._deliveries.queued_bytes -= bytes_of(former.event)
+                errand.missing.append(former.position)
+                continue
+            counters.replayed += 1
+            errand.replayed[former.position] = number
+            delivery = Delivery(number, former.agent, former.event, 0, None, now)
+            self._deliveries.enqueue(delivery, now)
+        for position, errand in commit.drops:
+            was_there = next(numbers) != 0
+            counters.dropped += was_there
+            (errand.dropped if was_there else errand.missing).append(position)
+        for errand in commit.errands:
+            errand.is_kept = True
+
+    def _why_not(self, letter: DeadLetter) -> tuple[Code, str] | None:
+        """Why ``letter`` cannot be replayed now; None when it can."""
+        agent_type, key = letter.delivery.agent
+        state = self._types.get(agent_type)
+        if state is None:
+            reason = f"there is no agent type {agent_type!r} now: start a worker that registers it"
+            return Code.NOT_FOUND, reason
+        try:
+            if not state.is_exclusive:
+                check_key("agent key", key)
+        except CallboardError as error:
+            return error.code, str(error)
+        problem = self._why_no_room(state, bytes_of(letter.delivery.event))
+        return None if problem is None else (Code.RESOURCE_EXHAUSTED, problem)
+
+    def _why_no_room(self, state: AgentTypeState, size: int) -> str | None:
+        queued, limit = self._deliveries.queued_bytes, self._limits.max_queued_bytes
+        if queued + size > limit:
+            return (
+                f"the host's queues are full: they hold {queued} bytes, this event is {size} more, "
+                f"the limit is {limit}"
+            )
+        queued, limit = state.queues.bytes, self._limits.max_exclusive_bytes
+        if state.is_exclusive and queued + size > limit:
+            return (
+                f"{queued} bytes wait for its worker already, this event is {size} more, the limit "
+                f"is {limit}"
+            )
+        return None
