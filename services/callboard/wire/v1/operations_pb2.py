@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x61llboard/v1/operations.proto\x12\x0c\x63\x61llboard.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xf3\x01\n\x10\x44\x65scribeResponse\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x10\n\x08uptime_s\x18\x04 \x01(\x01\x12,\n\x05types\x18\x05 \x03(\x0b\x32\x1d.callboard.v1.TypeDescription\x12\x32\n\x08sessions\x18\x06 \x03(\x0b\x32 .callboard.v1.SessionDescription\x12(\n\x08\x63ounters\x18\x07 \x01(\x0b\x32\x16.callboard.v1.Counters\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\"\x9a\x01\n\x0fTypeDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08sessions\x18\x02 \x01(\r\x12\x15\n\rsubscriptions\x18\x03 \x03(\t\x12\x0e\n\x06queued\x18\x04 \x01(\x04\x12\x11\n\tin_flight\x18\x05 \x01(\x04\x12\x17\n\x0fpartitions_held\x18\x06 \x01(\r\x12\x14\n\x0coldest_age_s\x18\x07 \x01(\x01\"\x97\x01\n\x12SessionDescription\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05types\x18\x04 \x03(\t\x12\x11\n\tin_flight\x18\x05 \x01(\x04\x12\x17\n\x0fpartitions_held\x18\x06 \x01(\r\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\"\x9e\x01\n\x08\x43ounters\x12\x11\n\tpublished\x18\x01 \x01(\x04\x12\x11\n\tunmatched\x18\x02 \x01(\x04\x12\x11\n\tdelivered\x18\x03 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x12\x10\n\x08released\x18\x06 \x01(\x04\x12\r\n\x05\x63\x61lls\x18\x07 \x01(\x04\x12\x14\n\x0c\x63\x61lls_failed\x18\x08 \x01(\x04\x32W\n\nOperations\x12I\n\x08\x44\x65scribe\x12\x1d.callboard.v1.DescribeRequest\x1a\x1e.callboard.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63\x61llboard/v1/operations.proto\x12\x0c\x63\x61llboard.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xf3\x01\n\x10\x44\x65scribeResponse\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x10\n\x08uptime_s\x18\x04 \x01(\x01\x12,\n\x05types\x18\x05 \x03(\x0b\x32\x1d.callboard.v1.TypeDescription\x12\x32\n\x08sessions\x18\x06 \x03(\x0b\x32 .callboard.v1.SessionDescription\x12(\n\x08\x63ounters\x18\x07 \x01(\x0b\x32\x16.callboard.v1.Counters\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\"\xab\x01\n\x0fTypeDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08sessions\x18\x02 \x01(\r\x12\x15\n\rsubscriptions\x18\x03 \x03(\t\x12\x0e\n\x06queued\x18\x04 \x01(\x04\x12\x11\n\tin_flight\x18\x05 \x01(\x04\x12\x17\n\x0fpartitions_held\x18\x06 \x01(\r\x12\x14\n\x0coldest_age_s\x18\x07 \x01(\x01\x12\x0f\n\x07\x64urable\x18\x08 \x01(\x08\"\x97\x01\n\x12SessionDescription\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05types\x18\x04 \x03(\t\x12\x11\n\tin_flight\x18\x05 \x01(\x04\x12\x17\n\x0fpartitions_held\x18\x06 \x01(\r\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\"\xc1\x01\n\x08\x43ounters\x12\x11\n\tpublished\x18\x01 \x01(\x04\x12\x11\n\tunmatched\x18\x02 \x01(\x04\x12\x11\n\tdelivered\x18\x03 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x12\x10\n\x08released\x18\x06 \x01(\x04\x12\r\n\x05\x63\x61lls\x18\x07 \x01(\x04\x12\x14\n\x0c\x63\x61lls_failed\x18\x08 \x01(\x04\x12\x10\n\x08replayed\x18\t \x01(\x04\x12\x0f\n\x07\x64ropped\x18\n \x01(\x04\"\x0e\n\x0cTypesRequest\"=\n\rTypesResponse\x12,\n\x05types\x18\x01 \x03(\x0b\x32\x1d.callboard.v1.TypeDescription\"!\n\x11RemoveTypeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"*\n\x12RemoveTypeResponse\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x01(\x04\"\xe1\x01\n\x15\x44\x65\x61\x64LetterDescription\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x12\n\nagent_type\x18\x02 \x01(\t\x12\x11\n\tagent_key\x18\x03 \x01(\t\x12\x12\n\ntopic_type\x18\x04 \x01(\t\x12\x14\n\x0ctopic_source\x18\x05 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12\r\n\x05\x61ge_s\x18\n \x01(\x01\x12\x12\n\nsize_bytes\x18\x0b \x01(\x04\"Y\n\x13\x44\x65\x61\x64LetterSelection\x12\x11\n\tpositions\x18\x01 \x03(\x04\x12\x12\n\nagent_type\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\"m\n\x12\x44\x65\x61\x64LettersRequest\x12\x12\n\nagent_type\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0coldest_first\x18\x03 \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x04\x12\r\n\x05limit\x18\x05 \x01(\r\"e\n\x13\x44\x65\x61\x64LettersResponse\x12\x39\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32#.callboard.v1.DeadLetterDescription\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\x04\"%\n\x11\x44\x65\x61\x64LetterRequest\x12\x10\n\x08position\x18\x01 \x01(\x04\"]\n\x12\x44\x65\x61\x64LetterResponse\x12\x38\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32#.callboard.v1.DeadLetterDescription\x12\r\n\x05\x65vent\x18\x02 \x01(\x0c\"P\n\x18ReplayDeadLettersRequest\x12\x34\n\tselection\x18\x01 \x01(\x0b\x32!.callboard.v1.DeadLetterSelection\"|\n\x19ReplayDeadLettersResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x04\x12\x0f\n\x07refused\x18\x02 \x01(\x04\x12+\n\x08refusals\x18\x03 \x03(\x0b\x32\x19.callboard.v1.NotReplayed\x12\x0f\n\x07missing\x18\x04 \x03(\x04\"d\n\x0bNotReplayed\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x12\n\nagent_type\x18\x02 \x01(\t\x12\x11\n\tagent_key\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\r\x12\x0e\n\x06reason\x18\x05 \x01(\t\"N\n\x16\x44ropDeadLettersRequest\x12\x34\n\tselection\x18\x01 \x01(\x0b\x32!.callboard.v1.DeadLetterSelection\";\n\x17\x44ropDeadLettersResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x04\x12\x0f\n\x07missing\x18\x02 \x03(\x04\x32\xd5\x04\n\nOperations\x12I\n\x08\x44\x65scribe\x12\x1d.callboard.v1.DescribeRequest\x1a\x1e.callboard.v1.DescribeResponse\x12@\n\x05Types\x12\x1a.callboard.v1.TypesRequest\x1a\x1b.callboard.v1.TypesResponse\x12O\n\nRemoveType\x12\x1f.callboard.v1.RemoveTypeRequest\x1a .callboard.v1.RemoveTypeResponse\x12R\n\x0b\x44\x65\x61\x64Letters\x12 .callboard.v1.DeadLettersRequest\x1a!.callboard.v1.DeadLettersResponse\x12O\n\nDeadLetter\x12\x1f.callboard.v1.DeadLetterRequest\x1a .callboard.v1.DeadLetterResponse\x12\x64\n\x11ReplayDeadLetters\x12&.callboard.v1.ReplayDeadLettersRequest\x1a\'.callboard.v1.ReplayDeadLettersResponse\x12^\n\x0f\x44ropDeadLetters\x12$.callboard.v1.DropDeadLettersRequest\x1a%.callboard.v1.DropDeadLettersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBERESPONSE']._serialized_start=67
   _globals['_DESCRIBERESPONSE']._serialized_end=310
   _globals['_TYPEDESCRIPTION']._serialized_start=313
-  _globals['_TYPEDESCRIPTION']._serialized_end=467
-  _globals['_SESSIONDESCRIPTION']._serialized_start=470
-  _globals['_SESSIONDESCRIPTION']._serialized_end=621
-  _globals['_COUNTERS']._serialized_start=624
-  _globals['_COUNTERS']._serialized_end=782
-  _globals['_OPERATIONS']._serialized_start=784
-  _globals['_OPERATIONS']._serialized_end=871
+  _globals['_TYPEDESCRIPTION']._serialized_end=484
+  _globals['_SESSIONDESCRIPTION']._serialized_start=487
+  _globals['_SESSIONDESCRIPTION']._serialized_end=638
+  _globals['_COUNTERS']._serialized_start=641
+  _globals['_COUNTERS']._serialized_end=834
+  _globals['_TYPESREQUEST']._serialized_start=836
+  _globals['_TYPESREQUEST']._serialized_end=850
+  _globals['_TYPESRESPONSE']._serialized_start=852
+  _globals['_TYPESRESPONSE']._serialized_end=913
+  _globals['_REMOVETYPEREQUEST']._serialized_start=915
+  _globals['_REMOVETYPEREQUEST']._serialized_end=948
+  _globals['_REMOVETYPERESPONSE']._serialized_start=950
+  _globals['_REMOVETYPERESPONSE']._serialized_end=992
+  _globals['_DEADLETTERDESCRIPTION']._serialized_start=995
+  _globals['_DEADLETTERDESCRIPTION']._serialized_end=1220
+  _globals['_DEADLETTERSELECTION']._serialized_start=1222
+  _globals['_DEADLETTERSELECTION']._serialized_end=1311
+  _globals['_DEADLETTERSREQUEST']._serialized_start=1313
+  _globals['_DEADLETTERSREQUEST']._serialized_end=1422
+  _globals['_DEADLETTERSRESPONSE']._serialized_start=1424
+  _globals['_DEADLETTERSRESPONSE']._serialized_end=1525
+  _globals['_DEADLETTERREQUEST']._serialized_start=1527
+  _globals['_DEADLETTERREQUEST']._serialized_end=1564
+  _globals['_DEADLETTERRESPONSE']._serialized_start=1566
+  _globals['_DEADLETTERRESPONSE']._serialized_end=1659
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=1661
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=1741
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=1743
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=1867
+  _globals['_NOTREPLAYED']._serialized_start=1869
+  _globals['_NOTREPLAYED']._serialized_end=1969
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_start=1971
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_end=2049
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_start=2051
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_end=2110
+  _globals['_OPERATIONS']._serialized_start=2113
+  _globals['_OPERATIONS']._serialized_end=2710
 # @@protoc_insertion_point(module_scope)
