@@ -32,6 +32,18 @@ envelopes = st.builds(
     st.none() | st.builds(TraceContext, texts, texts),
 )
 
+
+@given(envelopes)
+def test_an_events_id_can_be_read_alone(envelope: Envelope) -> None:
+    """It is the envelope's message id."""
+    assert CODEC.id_of(CODEC.encode_event(envelope)) == envelope.message_id
+
+
+def test_what_is_no_event_has_no_id() -> None:
+    """Garbage is nobody's fault here."""
+    assert CODEC.id_of(b"\xff\xff") == ""
+
+
 IO_CLOUDEVENTS_V1 = {
     "id": (1, "string"),
     "source": (2, "string"),

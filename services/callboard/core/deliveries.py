@@ -40,7 +40,7 @@ RECORD_BYTES = 256
 
 
 BURIED_AT_ONCE = 1024
-"""Of what waits for a type that ends, how much becomes dead letters in one step: 2 ms' work."""
+"""Of what waits for a type that ends, how much becomes dead letters in one step: some ms."""
 
 
 @dataclass(slots=True, eq=False)

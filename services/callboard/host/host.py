@@ -234,7 +234,7 @@ class Host:
             interceptors=list(self._operators_interceptors),  # what instruments gRPC adds to it
         )
         self._servers.append(server)
-        Operations(self, switchboard.broker).add_to(server)
+        Operations(self, switchboard).add_to(server)
         port = bind(server, self._operators_address)
         self.operators_address = f"{self._operators_address.rpartition(':')[0]}:{port}"
         switchboard.operators_port = port

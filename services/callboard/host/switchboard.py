@@ -20,6 +20,7 @@ from callboard.wire.frames import PROTOCOL_VERSION
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
+    from callboard.core.commit import Errand
     from callboard.core.errors import CallboardError
     from callboard.engine.contract import Engine
     from callboard.host.stream import WorkerStream
@@ -56,6 +57,7 @@ class Switchboard:
         self._timer: asyncio.TimerHandle | None = None
         self._lines: dict[Session, Line] = {}
         self._silent: set[WorkerStream] = set()
+        self._errands: dict[Errand, asyncio.Future[None]] = {}
         self._session_numbers = count(1)
         self._is_closed = False
         self._spans = route_spans(
@@ -175,9 +177,32 @@ class Switchboard:
             line.end(Unavailable("the host is stopping"))
         for stream in self._silent:
             stream.end(Unavailable("the host is stopping"))
+        for kept in self._errands.values():
+            if not kept.done():
+                kept.set_exception(
+                    Unavailable("the host is stopping; what was asked for may be done or not")
+                )
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    # Operators.
+
+    async def keep(self, errand: Errand) -> None:
+        """Return when the engine has all of what the broker has just been asked for.
+
+        Cancelled, it waits no longer, and the errand is done all the same. Raises `Unavailable`
+        when the host stops.
+        """
+        self.check_open()
+        self._act()
+        if errand.is_kept:
+            return
+        self._errands[errand] = kept = self._loop.create_future()
+        try:
+            await kept
+        finally:
+            del self._errands[errand]
 
     # What the broker leaves to be done.
 
@@ -191,6 +216,10 @@ class Switchboard:
                 spans = () if self._spans is None else self._spans.begin(commit)
                 positions = await self._engine.commit(commit)
                 broker.committed(commit, positions, self._loop.time())
+                for errand in commit.errands:
+                    kept = self._errands.get(errand)
+                    if kept is not None and not kept.done():
+                        kept.set_result(None)
                 self._act()
                 if self._spans is not None:
                     self._spans.end(spans)

@@ -114,6 +114,13 @@ class CloudEventCodec:
         except DecodeError:
             return None
 
+    def id_of(self, content: bytes) -> str:
+        """The id of an encoded event; empty when it is no event."""
+        try:
+            return CloudEvent.FromString(content).id
+        except DecodeError:
+            return ""
+
     def encode_payload(self, envelope: Envelope) -> bytes:
         """An encoded ``Payload``; a protobuf message travels as a serialized Any.
 
