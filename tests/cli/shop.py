@@ -36,6 +36,8 @@ class Clerk(RoutedAgent):
         if message.text == "fail":
             secret = f"secret {message.text}"
             raise ValueError(len(secret))
+        if message.text.startswith("need "):
+            say(f"{self.id} has it: {read(message.text.removeprefix('need '))}")
         if message.text.startswith("hold "):
             await hold(message.text.removeprefix("hold "))
             say(f"{self.id} finished")
@@ -99,6 +101,11 @@ async def two_arguments(runtime: AgentRuntime, other: str) -> None:
 
 def plain(runtime: AgentRuntime) -> None:
     """No coroutine function."""
+
+
+def read(path: str) -> str:
+    """What is in a small file; raises when it is not there."""
+    return Path(path).read_text()
 
 
 async def hold(path: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cli.command import CALLBOARD, environment, run
 
-COMMANDS = ["host", "worker", "dev", "publish", "call", "status"]
+COMMANDS = ["host", "worker", "dev", "publish", "call", "status", "dead-letters", "types"]
 
 
 def test_version() -> None:

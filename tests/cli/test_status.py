@@ -22,7 +22,7 @@ def test_it_shows_types_sessions_and_counters(commands: Commands) -> None:
     assert shown.code == 0
     assert f"at {address}, up 0:00:" in shown.stdout
     rows = [line.split() for line in shown.stdout.splitlines()]
-    assert ["clerk", "1", "256", "0", "0", "clerk:*"] in rows
+    assert ["clerk", "yes", "1", "256", "0", "0", "clerk:*"] in rows
     assert ["unmatched", "1"] in rows
     assert [each["client_id"] for each in told["sessions"]] == ["front desk"]
     assert [each["name"] for each in told["types"]] == ["Stamper", "clerk"]

@@ -241,7 +241,7 @@ def test_a_type_that_is_served_or_not_there_is_not_removed() -> None:
     """The error names who serves it."""
     stage = Stage()
     worker = stage.worker("w", "a")
-    with pytest.raises(NotAllowedNow, match=r"'a' is served by 1 workers \(w\): stop them first"):
+    with pytest.raises(NotAllowedNow, match=r"'a' is served by 1 worker \(w\): stop them first"):
         stage.broker.remove_type("a", stage.now)
     with pytest.raises(NotFound, match="no agent type 'b'"):
         stage.broker.remove_type("b", stage.now)

@@ -344,7 +344,7 @@ async def test_a_type_that_is_served_is_not_removed(desk: Desk) -> None:
     """Nor one that is not there; the error names who serves it."""
     code, text = await error_of(desk.remove("clerk"))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
-    assert "'clerk' is served by 1 workers (clerks)" in text
+    assert "'clerk' is served by 1 worker (clerks)" in text
     assert await error_of(desk.remove("other")) == (
         grpc.StatusCode.NOT_FOUND,
         "there is no agent type 'other'",

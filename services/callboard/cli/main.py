@@ -19,14 +19,27 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from callboard.cli.beginning import begin, extra_missed, given, is_debugged, module
 from callboard.cli.ending import leave
-from callboard.cli.lifeline import hold_lifeline
+from callboard.cli.groups import dead_letters, types
+from callboard.cli.options import (
+    DATA,
+    TYPE_NAME,
+    ConnectTimeout,
+    Data,
+    Debug,
+    HostOption,
+    LogFormat,
+    LogLevel,
+    Operators,
+    Targets,
+    TypeName,
+)
 from callboard.cli.usage import UsageError
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -38,58 +51,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_WHAT_RUNS = "Settings"
-_LOGS = "Logs and errors"
-
-HostOption = Annotated[
-    str | None,
-    typer.Option(
-        "--host",
-        metavar="HOST:PORT",
-        help="The host's address. (CALLBOARD_HOST; default 127.0.0.1:50051)",
-    ),
-]
-ConnectTimeout = Annotated[
-    float | None,
-    typer.Option(
-        "--connect-timeout",
-        metavar="SECONDS",
-        help="How long to look for the host. (CALLBOARD_CONNECT_TIMEOUT_S; default 10)",
-    ),
-]
-LogLevel = Annotated[
-    str | None,
-    typer.Option(
-        metavar="debug|info|warning|error",
-        rich_help_panel=_LOGS,
-        help="The least that is logged. (CALLBOARD_LOG_LEVEL)",
-    ),
-]
-LogFormat = Annotated[
-    str | None,
-    typer.Option(
-        metavar="console|json",
-        rich_help_panel=_LOGS,
-        help="How logs are written to the standard error. (CALLBOARD_LOG_FORMAT; default console)",
-    ),
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", rich_help_panel=_LOGS, help="Show whole tracebacks of errors.")
-]
-Targets = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="MODULE:ATTRIBUTE",
-        help="Each an `async def setup(runtime)`, or an agent class. A class's type is its "
-        "attribute `agent_type`, or else its name. The current directory is searched too.",
-        show_default=False,
-    ),
-]
-_TYPE_NAME = "The name of the message's type, for example its class."
-_DATA = "The message as JSON; @FILE reads a file, - the standard input."
-TypeName = Annotated[str | None, typer.Option(metavar="NAME", help=f"{_TYPE_NAME} (required)")]
-Data = Annotated[str | None, typer.Option(metavar="JSON", help=f"{_DATA} (required)")]
+app.add_typer(dead_letters)
+app.add_typer(types)
 
 
 @app.callback(invoke_without_command=True)
@@ -136,8 +99,8 @@ def host(
     Prints "listening on ADDRESS" when it serves; SIGTERM and Ctrl-C stop it. The environment sets
     limits: CALLBOARD_MAX_EVENT_BYTES and others.
     """
-    _begin(log_level, log_format, debug=debug)
-    _module("host").run(address=address, operators_address=operators_address, engine=engine)
+    begin(log_level, log_format, debug=debug)
+    module("host").run(address=address, operators_address=operators_address, engine=engine)
 
 
 @app.command()
@@ -178,8 +141,8 @@ def worker(
 
     Prints "ready" when all is registered. SIGTERM and Ctrl-C let it finish its turns and leave.
     """
-    _begin(log_level, log_format, debug=debug)
-    _module("worker").run(
+    begin(log_level, log_format, debug=debug)
+    module("worker").run(
         targets,
         host=host,
         connect_timeout_s=connect_timeout,
@@ -206,8 +169,8 @@ def dev(
     debug: Debug = False,
 ) -> None:
     """Run a host and workers in one terminal; when a file changes the workers start again."""
-    _begin(log_level or "warning", log_format, debug=debug)
-    _module("dev").run(
+    begin(log_level or "warning", log_format, debug=debug)
+    module("dev").run(
         targets,
         worker_count=workers,
         address=address,
@@ -232,10 +195,10 @@ def publish(
     ] = None,
     type_name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help=f"{_TYPE_NAME} (required without --file)"),
+        typer.Option(metavar="NAME", help=f"{TYPE_NAME} (required without --file)"),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="JSON", help=f"{_DATA} (required without --file)")
+        str | None, typer.Option(metavar="JSON", help=f"{DATA} (required without --file)")
     ] = None,
     file: Annotated[
         str | None,
@@ -253,13 +216,13 @@ def publish(
     debug: Debug = False,
 ) -> None:
     """Publish one event to a topic, or a file of events."""
-    _begin(log_level or "warning", log_format, debug=debug)
+    begin(log_level or "warning", log_format, debug=debug)
     if file is None:
-        _module("publish").run(
-            topic=_given(topic, "TOPIC"),
-            source=_given(source, "--source"),
-            type_name=_given(type_name, "--type-name"),
-            data=_given(data, "--data"),
+        module("publish").run(
+            topic=given(topic, "TOPIC"),
+            source=given(source, "--source"),
+            type_name=given(type_name, "--type-name"),
+            data=given(data, "--data"),
             host=host,
             connect_timeout_s=connect_timeout,
         )
@@ -268,7 +231,7 @@ def publish(
         if value is not None:
             msg = f"{name} does not go with --file: each event there has its own"
             raise UsageError(msg)
-    _module("publish_file").run(
+    module("publish_file").run(
         file, type_name=type_name or "", host=host, connect_timeout_s=connect_timeout
     )
 
@@ -290,11 +253,11 @@ def call(
     debug: Debug = False,
 ) -> None:
     """Call an agent and print its reply as JSON. Ctrl-C cancels the call."""
-    _begin(log_level or "warning", log_format, debug=debug)
-    _module("call").run(
-        _given(agent, "AGENT/KEY"),  # typer 0.16 lets it be missing
-        type_name=_given(type_name, "--type-name"),
-        data=_given(data, "--data"),
+    begin(log_level or "warning", log_format, debug=debug)
+    module("call").run(
+        given(agent, "AGENT/KEY"),  # typer 0.16 lets it be missing
+        type_name=given(type_name, "--type-name"),
+        data=given(data, "--data"),
         timeout_s=timeout,
         host=host,
         connect_timeout_s=connect_timeout,
@@ -305,13 +268,7 @@ def call(
 def status(
     *,
     host: HostOption = None,
-    operators: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="The host's operators' address, when it cannot be asked for it.",
-        ),
-    ] = None,
+    operators: Operators = None,
     connect_timeout: ConnectTimeout = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, as `DescribeResponse` of the protocol.")
@@ -321,8 +278,8 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Show what a host holds: agent types, sessions, counters."""
-    _begin(log_level or "warning", log_format, debug=debug)
-    _module("status").run(
+    begin(log_level or "warning", log_format, debug=debug)
+    module("status").run(
         host=host, operators=operators, connect_timeout_s=connect_timeout, as_json=as_json
     )
 
@@ -353,57 +310,18 @@ def _tell(error: Exception) -> int:
     from callboard.core.errors import CallboardError, InvalidIdentifier  # noqa: PLC0415 (see the module)
 
     trace = getattr(error, "trace", "")
-    if _debug:
+    if is_debugged():
         traceback.print_exception(error)
     elif trace:
         sys.stderr.write(trace)
     if isinstance(error, CallboardError):
         _complain(f"{error.code.name}: {error}")
-    elif extra := _extra_missed(error):
+    elif extra := extra_missed(error):
         _complain(f"UNIMPLEMENTED: this command needs more: pip install 'callboard[{extra}]'")
     else:
-        hint = "" if _debug else " (a fault in callboard: --debug shows where)"
+        hint = "" if is_debugged() else " (a fault in callboard: --debug shows where)"
         _complain(f"INTERNAL: {type(error).__name__}: {error}{hint}")
     return WRONG_USE if isinstance(error, InvalidIdentifier) else FAILED
-
-
-EXTRAS = {
-    "host": {"grpc_health": "host"},
-    "worker": {"grpc_health": "worker"},
-    "dev": {"grpc_health": "host", "watchfiles": "cli"},
-    "publish_file": {"cloudevents": "cli"},
-}
-"""What a command may miss, and the extra of the distribution that brings it."""
-
-_debug = False
-_running = ""
-
-
-def _begin(log_level: str | None, log_format: str | None, *, debug: bool) -> None:
-    global _debug  # noqa: PLW0603 (set once, by the command line)
-    _debug = debug
-    hold_lifeline()
-    _module("log").set_up(log_level=log_level, log_format=log_format)
-
-
-def _module(name: str) -> Any:
-    global _running  # noqa: PLW0603 (the last one is the command that runs)
-    _running = name
-    return import_module(f"callboard.cli.{name}")
-
-
-def _extra_missed(error: Exception) -> str | None:
-    """The extra that brings the module for want of which a command failed."""
-    if not isinstance(error, ModuleNotFoundError):
-        return None
-    return EXTRAS.get(_running, {}).get((error.name or "").partition(".")[0])
-
-
-def _given(value: str | None, name: str) -> str:
-    if value is None:
-        msg = f"{name} is missing"
-        raise UsageError(msg)
-    return value
 
 
 def _complain(text: str) -> None:

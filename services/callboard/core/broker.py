@@ -389,8 +389,9 @@ class Broker:
             raise NotFound(msg)
         if state.workers:
             count = len(state.workers)
-            names = ", ".join(sorted({each.client_id for each in state.workers})[:3])
-            msg = f"agent type {name!r} is served by {count} workers ({names}): stop them first"
+            workers = "1 worker" if count == 1 else f"{count} workers"
+            names = ", ".join(sorted(each.client_id for each in state.workers)[:3])
+            msg = f"agent type {name!r} is served by {workers} ({names}): stop them first"
             raise NotAllowedNow(msg)
         errand = Errand()
         self._end_type(state, "type_removed", "its agent type was removed", now, errand)
