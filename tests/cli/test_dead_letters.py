@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
+import grpc
 import pytest
 
 from callboard.wire.codec import CloudEventCodec
+from callboard.wire.status import OPERATIONS
+from callboard.wire.v1 import operations_pb2 as pb
 from cli.command import DEADLINE_S, Commands, Result, Running, run
 
 
@@ -18,63 +21,93 @@ class Desk:
     """A host, and a worker whose clerks refuse some orders."""
 
     def __init__(self, commands: Commands) -> None:
-        self.host, self.address = commands.host()
+        host, self.address = commands.host()
         self.worker: Running = commands.worker(self.address, "shop:setup")
+        operators = host.error("serving").partition("operators=")[2].split()[0]
+        self._channel = grpc.insecure_channel(operators)
+
+    def close(self) -> None:
+        self._channel.close()
 
     def run(self, *arguments: str) -> Result:
+        """Run a command of dead letters."""
         return run("dead-letters", *arguments, "--host", self.address)
 
-    def listed(self, *arguments: str) -> dict[str, Any]:
-        """What `list --json` says."""
-        told: dict[str, Any] = json.loads(self.run("list", "--json", *arguments).stdout)
-        return told
+    def positions(self) -> list[int]:
+        """The dead letters that there are, oldest first; asked without the command."""
+        ask = self._channel.unary_unary(
+            f"/{OPERATIONS}/DeadLetters",
+            request_serializer=pb.DeadLettersRequest.SerializeToString,
+            response_deserializer=pb.DeadLettersResponse.FromString,
+        )
+        page = ask(pb.DeadLettersRequest(oldest_first=True))
+        return [each.position for each in page.dead_letters]
 
-    def positions(self, *arguments: str) -> list[int]:
-        return [each["position"] for each in self.listed(*arguments)["dead_letters"]]
-
-    def kill(self, *orders: str, source: str = "x") -> None:
-        """Let orders become dead letters; returns when the host has them as such."""
-        count = len(self.positions()) + len(orders)
-        for order in orders:
-            data = json.dumps({"text": order})
-            published = run(
-                *("publish", "orders", "--source", source, "--type-name", "Order"),
-                *("--data", data, "--host", self.address),
-            )
-            assert published.code == 0
+    def wait_for(self, count: int) -> list[int]:
+        """The dead letters as soon as there are so many."""
         give_up_at = monotonic() + DEADLINE_S
-        while len(self.positions()) < count:
-            assert monotonic() < give_up_at
-            sleep(0.05)  # another process is waited for
+        while len(positions := self.positions()) != count:
+            assert monotonic() < give_up_at, positions
+            sleep(0.02)  # other processes are waited for
+        return positions
+
+    def kill(self, *orders: str, source: str = "x") -> list[int]:
+        """Let orders become the dead letters, all there are; their positions."""
+        event = {"specversion": "1.0", "type": "orders", "source": source, "dataschema": "Order"}
+        lines = [
+            json.dumps({**event, "id": f"{source}-{n}", "data": {"text": order}})
+            for n, order in enumerate(orders)
+        ]
+        file = "\n".join(lines)
+        published = run("publish", "--file", "-", "--host", self.address, stdin=file)
+        assert published.code == 0, published.stderr
+        return self.wait_for(len(orders))
+
+
+@pytest.fixture(scope="module")
+def one_desk() -> Iterator[Desk]:
+    """A host and a worker for all tests here."""
+    commands = Commands()
+    desk = Desk(commands)
+    yield desk
+    desk.close()
+    commands.kill()
 
 
 @pytest.fixture
-def desk(commands: Commands) -> Desk:
-    """A host of its own: dead letters are the host's."""
-    return Desk(commands)
+def desk(one_desk: Desk) -> Desk:
+    """The same without dead letters."""
+    ask = one_desk._channel.unary_unary(
+        f"/{OPERATIONS}/DropDeadLetters",
+        request_serializer=pb.DropDeadLettersRequest.SerializeToString,
+        response_deserializer=pb.DropDeadLettersResponse.FromString,
+    )
+    ask(pb.DropDeadLettersRequest(selection=pb.DeadLetterSelection(all=True)))
+    return one_desk
 
 
 def test_they_are_listed_and_shown(desk: Desk) -> None:
     """The list has all but the data, which `show` has too; [markup] of others stays text."""
-    desk.kill("fail", source="[red]p/1")
-    (letter,) = desk.listed()["dead_letters"]
+    (position,) = desk.kill("fail", source="[red]p/1")
+    name = str(position)
 
     shown = desk.run("list")
-    one = desk.run("show", "1")
-    told = json.loads(desk.run("show", "1", "--json").stdout)
+    listed = json.loads(desk.run("list", "--json").stdout)
+    one = desk.run("show", name)
+    told = json.loads(desk.run("show", name, "--json").stdout)
 
     assert shown.code == one.code == 0
+    (letter,) = listed["dead_letters"]
     (row,) = [line.split() for line in shown.stdout.splitlines() if "clerk" in line]
-    assert row[:5] == ["1", "clerk/[red]p/1", "orders/[red]p/1", "handler_error", "1"]
+    assert row[:5] == [name, "clerk/[red]p/1", "orders/[red]p/1", "handler_error", "1"]
     assert row[5].startswith("0:00:")
-    assert row[6:] == [str(letter["size_bytes"]), letter["event_id"]]
+    assert row[6:] == [str(letter["size_bytes"]), "[red]p/1-0"]
     assert "fail" not in shown.stdout
     assert "ValueError" in one.stdout
     event = json.loads(one.stdout[one.stdout.index("{") :])
-    assert event["id"] == letter["event_id"]
-    assert (event["type"], event["source"]) == ("orders", "[red]p/1")
+    assert (event["id"], event["type"], event["source"]) == ("[red]p/1-0", "orders", "[red]p/1")
     assert event["data"] == {"text": "fail"}
-    assert told["dead_letter"]["position"] == 1
+    assert told["dead_letter"]["position"] == position
     envelope = CloudEventCodec().decode_event(base64.b64decode(told["event"]))
     assert json.loads(envelope.data) == {"text": "fail"}
 
@@ -82,22 +115,25 @@ def test_they_are_listed_and_shown(desk: Desk) -> None:
 def test_they_are_listed_page_by_page(desk: Desk) -> None:
     """From either end; a page that is not the last says how to go on."""
     assert "none" in desk.run("list").stdout
-    desk.kill("fail", "fail", "fail")
+    first, second, third = desk.kill("fail", "fail", "fail")
 
-    first = desk.run("list", "--limit", "2")
+    def listed(*arguments: str) -> list[int]:
+        told = json.loads(desk.run("list", "--json", *arguments).stdout)
+        return [each["position"] for each in told["dead_letters"]]
 
-    assert first.stdout.splitlines()[-1] == "there are more: --cursor 2"
-    assert "--cursor" not in desk.run("list", "--limit", "3").stdout
-    assert desk.positions("--limit", "2", "--cursor", "2") == [1]
-    assert desk.positions("--limit", "2", "--oldest-first") == [1, 2]
-    assert desk.positions("--type", "clerk", "--reason", "handler_error") == [3, 2, 1]
-    assert desk.positions("--type", "other") == desk.positions("--reason", "other") == []
+    page = desk.run("list", "--limit", "2", "--type", "clerk", "--reason", "handler_error")
+
+    assert page.stdout.splitlines()[-1] == f"there are more: --cursor {second}"
+    assert listed("--limit", "3") == [third, second, first]
+    assert listed("--limit", "2", "--cursor", str(second)) == [first]
+    assert listed("--limit", "2", "--oldest-first") == [first, second]
+    assert listed("--type", "other") == listed("--reason", "other") == []
 
 
 def test_a_replay_is_handled_again(desk: Desk, tmp_path: Path) -> None:
     """What is mended is handled; what fails again is another dead letter."""
     there = tmp_path / "there"
-    desk.kill(f"need {there}", "fail", source="r")
+    before = desk.kill(f"need {there}", "fail", source="r")
     there.write_text("two eggs")
 
     replayed = desk.run("replay", "--type", "clerk", "--reason", "handler_error")
@@ -105,15 +141,13 @@ def test_a_replay_is_handled_again(desk: Desk, tmp_path: Path) -> None:
     assert (replayed.code, replayed.stdout) == (0, "replayed 2 dead letters\n")
     assert desk.worker.line("clerk/r has it: two eggs")
     desk.worker.line("clerk/r got fail", times=2)
-    give_up_at = monotonic() + DEADLINE_S
-    while desk.positions() != [4]:
-        assert monotonic() < give_up_at
-        sleep(0.05)  # another process is waited for
+    assert desk.wait_for(1)[0] > max(before)
     assert desk.run("replay", "--reason", "other").stdout == "replayed 0 dead letters\n"
 
 
-def test_a_replay_that_is_refused_fails_and_says_why(desk: Desk) -> None:
+def test_a_replay_that_is_refused_fails_and_says_why(commands: Commands) -> None:
     """The first reason, by its code; the dead letter stays."""
+    desk = Desk(commands)
     desk.kill("fail")
     desk.worker.terminate()
     desk.worker.wait()
@@ -129,30 +163,35 @@ def test_a_replay_that_is_refused_fails_and_says_why(desk: Desk) -> None:
     )
     assert (told["refused"], told["refusals"][0]["code"]) == (1, 5)
     assert desk.positions() == [1]
+    desk.close()
 
 
 def test_what_is_not_there_fails_and_the_others_are_done(desk: Desk) -> None:
     """For all commands that name positions."""
-    desk.kill("fail", "fail")
+    first, second = map(str, desk.kill("fail", "fail"))
 
-    dropped = desk.run("drop", "1", "8", "9")
-    replayed = desk.run("replay", "2", "1")
-    shown = desk.run("show", "1")
+    dropped = desk.run("drop", first, "100008", "100009")
+    replayed = desk.run("replay", second, first)
+    shown = desk.run("show", first)
 
     assert (dropped.code, dropped.stdout) == (1, "dropped 1 dead letter\n")
-    assert dropped.complaint == "NOT_FOUND: there is no dead letter 8, 9"
+    assert dropped.complaint == "NOT_FOUND: there is no dead letter 100008, 100009"
     assert (replayed.code, replayed.stdout) == (1, "replayed 1 dead letter\n")
-    assert replayed.complaint == "NOT_FOUND: there is no dead letter 1"
+    assert replayed.complaint == f"NOT_FOUND: there is no dead letter {first}"
     assert (shown.code, shown.stdout) == (1, "")
-    assert shown.complaint == "NOT_FOUND: there is no dead letter 1"
+    assert shown.complaint == f"NOT_FOUND: there is no dead letter {first}"
+    desk.wait_for(1)
 
 
 def test_they_are_dropped(desk: Desk) -> None:
     """By filter, or all; the answer says how many."""
-    desk.kill("fail", "fail")
+    first, _ = desk.kill("fail", "fail")
 
     assert desk.run("drop", "--type", "other").stdout == "dropped 0 dead letters\n"
-    assert json.loads(desk.run("drop", "1", "--json").stdout) == {"dropped": 1, "missing": []}
+    assert json.loads(desk.run("drop", str(first), "--json").stdout) == {
+        "dropped": 1,
+        "missing": [],
+    }
     assert desk.run("drop", "--all").stdout == "dropped 1 dead letter\n"
     assert desk.positions() == []
 
