@@ -177,6 +177,11 @@ def test_a_replay_to_a_worker_that_does_not_read_is_refused_beyond_its_bound() -
 
     assert code is Code.RESOURCE_EXHAUSTED
     assert f"{size} bytes wait for its worker already" in reason
+    reject(worker)
+    errand = stage.broker.replay(stage.dead)
+    stage.keep()
+    assert errand.replayed == {1: 3}
+    assert [each.position for each in errand.refused] == [2]
 
 
 def test_a_replay_for_a_key_against_the_rules_is_refused() -> None:

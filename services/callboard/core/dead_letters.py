@@ -9,6 +9,7 @@ Invariant: a replay has room in the queues before the engine is given it, like a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,13 +66,16 @@ class DeadLetters:
     def replay(self, letters: Iterable[DeadLetter]) -> Errand:
         """See `Broker.replay`."""
         commit, errand = self._agenda.commit, Errand()
+        taken: Counter[str] = Counter()
         for letter in letters:
-            problem = self._why_not(letter)
+            delivery = letter.delivery
+            problem = self._why_not(letter, taken[delivery.agent[0]])
             if problem is not None:
-                delivery = letter.delivery
                 errand.refused.append(NotReplayed(delivery.position, delivery.agent, *problem))
                 continue
-            self._deliveries.queued_bytes += bytes_of(letter.delivery.event)
+            size = bytes_of(delivery.event)
+            self._deliveries.queued_bytes += size
+            taken[delivery.agent[0]] += size
             commit.replays.append(Replay(letter, errand))
         commit.errands.append(errand)
         return errand
@@ -103,8 +107,11 @@ class DeadLetters:
         for errand in commit.errands:
             errand.is_kept = True
 
-    def _why_not(self, letter: DeadLetter) -> tuple[Code, str] | None:
-        """Why ``letter`` cannot be replayed now; None when it can."""
+    def _why_not(self, letter: DeadLetter, taken: int) -> tuple[Code, str] | None:
+        """Why ``letter`` cannot be replayed now; None when it can.
+
+        ``taken`` are the bytes of others for agents of its type that are replayed with it.
+        """
         agent_type, key = letter.delivery.agent
         state = self._types.get(agent_type)
         if state is None:
@@ -115,17 +122,17 @@ class DeadLetters:
                 check_key("agent key", key)
         except CallboardError as error:
             return error.code, str(error)
-        problem = self._why_no_room(state, bytes_of(letter.delivery.event))
+        problem = self._why_no_room(state, taken, bytes_of(letter.delivery.event))
         return None if problem is None else (Code.RESOURCE_EXHAUSTED, problem)
 
-    def _why_no_room(self, state: AgentTypeState, size: int) -> str | None:
+    def _why_no_room(self, state: AgentTypeState, taken: int, size: int) -> str | None:
         queued, limit = self._deliveries.queued_bytes, self._limits.max_queued_bytes
         if queued + size > limit:
             return (
                 f"the host's queues are full: they hold {queued} bytes, this event is {size} more, "
                 f"the limit is {limit}"
             )
-        queued, limit = state.queues.bytes, self._limits.max_exclusive_bytes
+        queued, limit = state.queues.bytes + taken, self._limits.max_exclusive_bytes
         if state.is_exclusive and queued + size > limit:
             return (
                 f"{queued} bytes wait for its worker already, this event is {size} more, the limit "
