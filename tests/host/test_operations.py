@@ -23,10 +23,11 @@ from callboard import (
 )
 from callboard.core import deliveries
 from callboard.core.broker import BrokerLimits
-from callboard.core.commit import Commit
+from callboard.core.commit import Commit, Errand
 from callboard.engine import memory
 from callboard.engine.memory import MemoryEngine
 from callboard.host import Host, dead_letter_operations
+from callboard.host.switchboard import Switchboard
 from callboard.wire.codec import CloudEventCodec
 from callboard.wire.status import OPERATIONS
 from callboard.wire.v1 import operations_pb2 as pb
@@ -246,13 +247,20 @@ async def test_many_are_replayed_in_steps_and_none_of_them_twice(
             steps.append([each.letter.delivery.position for each in commit.replays])
         return engine_commit(self, commit)
 
+    switchboard_keep = Switchboard.keep
+
+    async def keep(self: Switchboard, errand: Errand) -> None:
+        """The next step begins when all of this one has failed again."""
+        await switchboard_keep(self, errand)
+        await until(lambda: len(desk.host.engine._dead) == 5)  # type: ignore[attr-defined]
+
     monkeypatch.setattr(MemoryEngine, "commit_now", commit_now)
+    monkeypatch.setattr(Switchboard, "keep", keep)
 
     answer = await desk.replay(pb.DeadLetterSelection(agent_type="clerk"))
 
     assert answer.replayed == 5
     assert steps == [[1, 2], [3, 4], [5]]
-    await until(lambda: len(desk.host.engine._dead) == 5)  # type: ignore[attr-defined]
     assert Clerk.seen == [f"clerk/x {n}" for n in range(1, 6)]
     attempts = [each.attempts for each in (await desk.page()).dead_letters]
     assert attempts == [1] * 5
