@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 
 from callboard.core.broker import Broker, BrokerLimits
-from callboard.core.commit import Commit, DeadLetter
+from callboard.core.commit import Commit
 from callboard.core.errors import CallboardError
+from callboard.engine.memory import MemoryEngine
 from callboard.host.stream import WorkerStream
 from callboard.host.switchboard import Switchboard
 from callboard.wire.status import status_of
@@ -28,39 +29,23 @@ RESTART_S = 0.5
 """How long a process takes to start that takes another's place."""
 
 
-class ModelEngine:
+class ModelEngine(MemoryEngine):
     """Keeps what it is given, after a while, and tells the ledger of dead letters."""
 
-    name = "model"
-    is_volatile = True
-
     def __init__(self, ledger: Ledger, chance: Random, commit_s: float) -> None:
+        super().__init__()
         self._ledger = ledger
         self._chance = chance
         self._commit_s = commit_s
-        self._last_position = 0
-
-    async def open(self) -> int:
-        """The first epoch."""
-        return 1
 
     async def commit(self, commit: Commit) -> Sequence[int]:
         """Keep it, after a while."""
         if self._commit_s:
             await asyncio.sleep(self._chance.random() * self._commit_s)
-        first = self._last_position + 1
-        self._last_position += sum(len(append.targets) for append in commit.appends)
         for letter in commit.dead:
             event_id = CloudEvent.FromString(letter.delivery.event.content).id
             self._ledger.dies(event_id, letter.delivery.agent, letter.reason)
-        return range(first, self._last_position + 1)
-
-    async def dead_letters(self) -> Sequence[DeadLetter]:
-        """None: the ledger has them."""
-        return ()
-
-    async def close(self) -> None:
-        """Nothing to let go."""
+        return self.commit_now(commit)
 
 
 class System:
