@@ -134,3 +134,43 @@ def test_releasing_an_empty_mailbox_gives_nothing_back() -> None:
     mailbox: Mailbox[str] = Mailbox()
     assert mailbox.release() is None
     assert mailbox.deliver(delivery(1), "")
+
+
+def test_an_event_that_is_tried_again_waits_in_front_of_all_others() -> None:
+    """Until it is due no event runs, and calls do; then it is the first, then the others."""
+    mailbox: Mailbox[str] = Mailbox()
+    mailbox.deliver(first := delivery(1), "one")
+    mailbox.deliver(delivery(2), "two")
+    mailbox.next(0.0)
+    mailbox.try_again(first.to_be_tried_again(), "one again", 5.0)
+    assert mailbox.next(9.0) is None  # the turn that failed has not ended
+    mailbox.finish(first.turn)
+    mailbox.deliver(delivery(3), "three")
+    assert mailbox.due == 5.0
+    assert mailbox.next(4.9) is None
+    mailbox.call(waiting := call(7))
+    assert mailbox.next(4.9) is waiting
+    mailbox.finish(7)
+    item = mailbox.next(5.0)
+    assert isinstance(item, tuple)
+    assert (item[0].failed_turns, item[1]) == (1, "one again")
+    assert mailbox.due is None
+    mailbox.finish(first.turn)
+    assert next_of(mailbox) == "two"
+
+
+def test_a_release_does_not_wait_for_the_next_attempt() -> None:
+    """It gives back the event that waited, with its count; what comes anew waits for nothing."""
+    mailbox: Mailbox[str] = Mailbox()
+    mailbox.deliver(first := delivery(1), "one")
+    mailbox.deliver(delivery(2), "two")
+    mailbox.next(0.0)
+    mailbox.try_again(first.to_be_tried_again(), "one", 5.0)
+    mailbox.finish(first.turn)
+    released = mailbox.release()
+    assert released is not None
+    assert (released.position, released.failed_turns) == (1, 1)
+    assert mailbox.is_idle
+    assert not mailbox.deliver(delivery(2), "was under way")
+    assert mailbox.deliver(delivery(1, 2), "anew")
+    assert mailbox.next(0.0) is not None

@@ -12,7 +12,7 @@ from callboard.core.limits import BrokerLimits
 from callboard.host.settings import HostSettings
 
 ON_THE_COMMAND_LINE = {"address", "operators_address", "engine"}
-NOT_SET_FROM_OUTSIDE = {"max_call_bytes", "max_answers_waiting"}
+NOT_SET_FROM_OUTSIDE = {"max_call_bytes", "max_answers_waiting", "max_losses"}
 
 
 def test_each_limit_is_set_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

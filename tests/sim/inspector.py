@@ -87,6 +87,11 @@ class Inspector:
         assert len({each.grant for each in queue.out}) <= 1
         assert not queue.out or queue.out[0].position not in queue.settled
         assert len(queue.out) <= share
+        run = (*queue.out, *queue.waiting)
+        assert all(each.losses == 0 for each in run[1:]), "only what was first can have run"
+        if run and run[0].losses:
+            assert run[0].losses < self.broker.limits.max_losses
+            share = 1
         out = [each for each in queue.out if each.position not in queue.settled]
         tally.waiting += len(queue.waiting)
         tally.queued_bytes += sum(bytes_of(each.event) for each in (*queue.waiting, *out))

@@ -22,6 +22,7 @@ from callboard.core.frames import (
     TypeEntry,
 )
 from callboard.core.partition import partition_of
+from callboard.core.retry import MAX_HELD_S
 from callboard.core.turns import Admission, Mailbox
 from callboard.core.worker_outbox import WorkerOutbox
 
@@ -47,6 +48,7 @@ class ModelWorker:
         endings: By id of a call made here, what it got: at most one last reply.
         cancelled: Calls made here that were given up.
         refused_settlements: What the host refused, which it never should.
+        retried: By agent, the position of the event that is tried again before all its others.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ModelWorker:
     published: dict[int, Event] = field(default_factory=dict)
     refused_publishes: set[int] = field(default_factory=set)
     refused_settlements: list[int] = field(default_factory=list)
+    retried: dict[Address, int] = field(default_factory=dict)
     _mailboxes: dict[Address, Mailbox[Event]] = field(default_factory=dict)
     _leaving: dict[tuple[str, int], Grant] = field(default_factory=dict)
     _given_up: dict[tuple[str, int], Grant] = field(default_factory=dict)
@@ -124,18 +127,20 @@ class ModelWorker:
             self.is_draining = True
             self.outbox.drain = True
 
-    def ready(self) -> list[Address]:
+    def ready(self, now: float) -> list[Address]:
         """The agents of which a turn may begin."""
         running = {turn.agent for turn in self.turns}
         return [
             agent
             for agent, mailbox in self._mailboxes.items()
-            if agent not in running and not mailbox.is_idle
+            if agent not in running
+            and not mailbox.is_idle
+            and (mailbox.due is None or mailbox.due <= now or mailbox._calls)
         ]
 
-    def begin(self, agent: Address) -> ModelTurn:
+    def begin(self, agent: Address, now: float) -> ModelTurn:
         """Begin the next turn of an agent that is `ready`."""
-        item = self._mailboxes[agent].next()
+        item = self._mailboxes[agent].next(now)
         assert item is not None
         turn = ModelTurn(agent, item if isinstance(item, Call) else item[0])
         self.turns.append(turn)
@@ -153,8 +158,24 @@ class ModelWorker:
         else:
             if isinstance(outcome, Released):
                 mailbox.release(turn.item)
+                failed_turns = max(outcome.failed_turns, turn.item.failed_turns)
+                outcome = outcome._replace(failed_turns=failed_turns)
             self._settle(turn.item, outcome)
         self._check_leaving()
+
+    def fail(self, turn: ModelTurn, wait_s: float, now: float) -> None:
+        """The turn of an event has failed: try it again here, or where it is handed out next."""
+        assert isinstance(turn.item, Delivery)
+        failed = turn.item.to_be_tried_again()
+        if wait_s > MAX_HELD_S or self._is_leaving(turn.agent, failed.grant):
+            turn.item = failed
+            self.end(turn, Released(wait_s, failed.failed_turns))
+            return
+        self.turns.remove(turn)
+        mailbox = self._mailboxes[turn.agent]
+        mailbox.try_again(failed, failed.event, now + wait_s)
+        mailbox.finish(turn.id)
+        self.retried[turn.agent] = failed.position
 
     # What it hears.
 
@@ -228,7 +249,8 @@ class ModelWorker:
                 if self._place_of(agent) == (asked.agent_type, partition):
                     first = mailbox.release()
                     if first is not None:
-                        self._settle(first, Released())
+                        self.retried.pop(agent, None)
+                        self._settle(first, Released(0.0, first.failed_turns))
         self._check_leaving()
 
     def _check_leaving(self) -> None:
@@ -272,5 +294,6 @@ class ModelWorker:
         return agent[0], partition_of(*agent, self.partitions)
 
     def _forget(self, name: str) -> None:
+        self.retried = {a: p for a, p in self.retried.items() if a[0] != name}
         self._mailboxes = {a: m for a, m in self._mailboxes.items() if a[0] != name}
         self._leaving = {p: g for p, g in self._leaving.items() if p[0] != name}

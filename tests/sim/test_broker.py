@@ -103,6 +103,13 @@ class Stories(RuleBasedStateMachine):
             error = CallFailure(Code.UNKNOWN, "", "ValueError") if kind % 3 == 0 else None
             self.world.end(node, turn, outcome_of(kind), error)
 
+    @rule(number=numbers, wait_s=st.sampled_from((0.0, 0.5, 5.0)))
+    def fail(self, number: int, wait_s: float) -> None:
+        node = self.node(number)
+        if node and node.worker.turns:
+            turn = node.worker.turns[number % len(node.worker.turns)]
+            self.world.fail(node, turn, wait_s)
+
     @rule(number=numbers)
     def worker_writes(self, number: int) -> None:
         if node := self.node(number):
@@ -195,6 +202,7 @@ def tell(seed: int, steps: int = 400) -> World:
         ("cancel", rare),
         ("begin", most),
         ("end", most),
+        ("fail", most),
         ("worker_writes", most),
         ("host_reads", most),
         ("host_writes", most),
@@ -252,5 +260,8 @@ def act_on(world: World, node: Node, deed: str, chance: Random) -> None:
             if turn is not None:
                 error = CallFailure(Code.UNKNOWN, "no") if chance.random() < 0.3 else None
                 world.end(node, turn, outcome_of(chance.randrange(5)), error)
+        case "fail":
+            if turn is not None:
+                world.fail(node, turn, chance.choice((0.0, 0.5, 5.0)))
         case _:
             getattr(world, deed)(node)

@@ -132,6 +132,7 @@ class Vandal:
                 message.rejected.reason = "no"
             case 2 | 3 | 4:
                 message.released.not_before_ms = self._one_of((0, 0, 100, 9000))
+                message.released.failed_turns = self._one_of((0, 1, 2**32 - 1))
             case _:
                 message.accepted.SetInParent()
 

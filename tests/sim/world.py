@@ -11,7 +11,7 @@ from typing import TypeVar
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import Commit, DeadLetter, Errand
 from callboard.core.errors import NotAllowedNow, NotFound
-from callboard.core.event import Address, Event
+from callboard.core.event import Address, Delivery, Event
 from callboard.core.frames import (
     ACCEPTED,
     Call,
@@ -71,6 +71,8 @@ class Record:
     Attributes:
         sequence: The place of its event among those of its publisher on its topic.
         begun: How many turns began for it.
+        failed: How many of them have failed, of which the host has been told.
+        losses: How many sessions were lost while it was at the head of what its agent had out.
     """
 
     agent: Address
@@ -78,6 +80,8 @@ class Record:
     topic: str
     sequence: int
     begun: int = 0
+    failed: int = 0
+    losses: int = 0
     endings: list[str] = field(default_factory=list)
 
 
@@ -143,7 +147,10 @@ class World:
     def notice_loss(self) -> None:
         """The host finds out that a worker is gone."""
         if self.lost:
-            self.broker.leave(self.lost.pop(0).session, self.now)
+            session = self.lost.pop(0).session
+            if session.is_live and not session.draining:
+                self._note_losses(session)
+            self.broker.leave(session, self.now)
 
     # What workers do.
 
@@ -172,9 +179,9 @@ class World:
 
     def begin(self, node: Node, pick: Pick[Address]) -> None:
         """A turn begins."""
-        ready = node.worker.ready()
+        ready = node.worker.ready(self.now)
         if ready:
-            self._note_begun(node, node.worker.begin(pick(ready)))
+            self._note_begun(node, node.worker.begin(pick(ready), self.now))
 
     def end(
         self,
@@ -185,6 +192,11 @@ class World:
     ) -> None:
         """A turn ends."""
         node.worker.end(turn, outcome, error)
+
+    def fail(self, node: Node, turn: ModelTurn, wait_s: float) -> None:
+        """The turn of an event fails, and is to be tried again."""
+        if isinstance(turn.item, Delivery):
+            node.worker.fail(turn, wait_s, self.now)
 
     # What lines and engine do.
 
@@ -252,7 +264,10 @@ class World:
         for position in commit.removed:
             self.records[position].endings.append("accepted")
         for letter in commit.dead:
-            self.records[letter.delivery.position].endings.append(letter.reason)
+            record = self.records[letter.delivery.position]
+            record.endings.append(letter.reason)
+            worn_out = record.losses == self.broker.limits.max_losses
+            assert worn_out == (letter.reason == "worker_lost")
         self.letters += commit.dead
         self.broker.committed(commit, numbers, self.now)
 
@@ -290,6 +305,9 @@ class World:
             return
         delivery = turn.item
         record = self.records[delivery.position]
+        retried = node.worker.retried.pop(turn.agent, None)
+        assert retried in {None, delivery.position}, "an event overtook one that is tried again"
+        assert delivery.failed_turns >= record.failed, "a failed turn is forgotten"
         assert record.agent == turn.agent
         assert record.endings == []
         record.begun += 1
@@ -303,6 +321,17 @@ class World:
             found = self.broker._deliveries.find_out(settlement.position)
             assert found is not None
             assert found[2].grants.holder(found[1].partition) is session
+            if isinstance(settlement.outcome, Released):
+                record = self.records[settlement.position]
+                assert settlement.outcome.failed_turns >= record.failed
+                record.failed = settlement.outcome.failed_turns
+
+    def _note_losses(self, session: Session) -> None:
+        """A session is lost: of each run that is out there its head may have been running."""
+        for state in self.broker.types:
+            for queue in state.queues:
+                if queue.out and state.grants.holder(queue.partition) is session:
+                    self.records[queue.out[0].position].losses += 1
 
     def _route(self, event: Event) -> tuple[Address, ...]:
         """For whom ``event`` is: a scan over all subscriptions of all types."""
@@ -350,7 +379,8 @@ class World:
                 self.notice_loss()
             self.check()
             quiet = quiet + 1 if before == self._progress() else 0
-            if quiet == 4 and self.broker.next_deadline() is not None:
+            is_waiting = any(node.worker.retried for node in self.nodes)
+            if quiet == 4 and (is_waiting or self.broker.next_deadline() is not None):
                 self.pass_time(60)
                 quiet = 0
         self._check_end()
@@ -378,7 +408,7 @@ class World:
         endings = Counter(record.endings[0] for record in self.records.values())
         assert counters.accepted == endings["accepted"]
         assert counters.rejected == sum(endings.values()) - endings["accepted"]
-        killed = endings["no_such_type"] + endings["type_removed"]
+        killed = endings["no_such_type"] + endings["type_removed"] + endings["worker_lost"]
         assert counters.delivered == counters.released + len(self.records) - killed
         self._check_errands()
         for node in self.nodes:

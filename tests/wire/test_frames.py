@@ -53,10 +53,11 @@ texts = st.text(max_size=20)
 grants = st.builds(Grant, numbers, numbers)
 addresses: st.SearchStrategy[Address] = st.tuples(texts, texts)
 hops = st.none() | st.builds(TraceContext, texts, texts)
+counts = st.integers(0, 2**32 - 1)
 milliseconds = st.integers(0, 2**32 - 1).map(lambda ms: ms / 1000)
 turns: st.SearchStrategy[TurnId] = numbers | st.tuples(numbers, st.integers(0, 2**32 - 1))
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
-    st.just(ACCEPTED), st.builds(Rejected, texts, texts), st.builds(Released, milliseconds)
+    st.just(ACCEPTED), st.builds(Rejected, texts, texts), st.builds(Released, milliseconds, counts)
 )
 failures = st.builds(CallFailure, st.integers(0, 16), texts, texts)
 replies = st.one_of(
@@ -123,7 +124,7 @@ def deliveries(draw: st.DrawFn) -> tuple[Event, list[Delivery]]:
     """An event for some agents, as a worker gets it: without topic and sender."""
     event = Event(draw(st.binary(max_size=20)), "", "", None, draw(hops))
     targets = st.builds(
-        Delivery, numbers, addresses, st.just(event), st.integers(0, 2**32 - 1), grants
+        Delivery, numbers, addresses, st.just(event), counts, grants, failed_turns=counts
     )
     return event, draw(st.lists(targets, min_size=1, max_size=some))
 

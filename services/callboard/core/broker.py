@@ -202,7 +202,7 @@ class Broker:
         if old.types:
             served = {entry.name for entry in new.types}
             for name in [entry.name for entry in old.types if entry.name not in served]:
-                self._stop_serving(session, name, old.subscriptions, now)
+                self._stop_serving(session, name, old.subscriptions, now, is_lost=False)
         new, without_room = self._with_room(session, new, old, now)
         session.registration = new
         begun: list[AgentTypeState] = []
@@ -241,7 +241,8 @@ class Broker:
     def leave(self, session: Session, now: float) -> None:
         """The session is over.
 
-        What was out there is handed out again; its calls end. Idempotent.
+        What was out there is handed out again, unless too many sessions were lost with it; its
+        calls end. One that wanted to leave was not lost by what it was doing. Idempotent.
         """
         if not session.is_live:
             return
@@ -251,7 +252,7 @@ class Broker:
         self._exchange.lose(session)
         declared = session.registration.subscriptions
         for name in list(session.lanes):
-            self._stop_serving(session, name, declared, now)
+            self._stop_serving(session, name, declared, now, is_lost=not session.draining)
         self.types.declare(session, declared, ())
         self._placer.forget(session)
         self._agenda.forget(session)
@@ -508,11 +509,13 @@ class Broker:
         name: str,
         declared: Iterable[SubscriptionEntry],
         now: float,
+        *,
+        is_lost: bool,
     ) -> None:
         state = self.types.get(name)
         if state is None or session not in state.workers:
             return
-        self._placer.stop_serving(session, state, now)
+        self._placer.stop_serving(session, state, now, is_lost=is_lost)
         if state.workers:
             return
         if state.session_only:

@@ -4,7 +4,7 @@
 
     enqueue --> waiting --hand out--> out --settle: accepted, rejected--> gone
                    ^                   |
-                   +-- settle: released, or the grant ended
+                   +-- settle: released, or the grant ended --lost too often--> gone
 
 Invariants:
 
@@ -13,6 +13,7 @@ Invariants:
   it.
 * A settlement that does not name the present attempt under the present grant changes nothing.
 * Agents that wait for room at a session get it in turn.
+* A delivery that was lost with a session is out alone: when the next one is lost, it was its turn.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Deliveries:
         self._types = types
         self._agent_share = limits.agent_share
         self._max_exclusive_bytes = limits.max_exclusive_bytes
+        self._max_losses = limits.max_losses
         self._agenda = agenda
         self._counters = agenda.counters
         self._out: dict[int, tuple[Delivery, AgentQueue, AgentTypeState]] = {}
@@ -133,7 +135,8 @@ class Deliveries:
             return
         out = queue.out
         lane = session.lanes[state.name]
-        count = min(len(waiting), self._agent_share - len(out), lane.room)
+        share = 1 if (out or waiting)[0].losses else self._agent_share
+        count = min(len(waiting), share - len(out), lane.room)
         if count > 0:
             grant = state.grants.grant_of(queue.partition)
             deliver = session.outbox.deliver
@@ -149,7 +152,7 @@ class Deliveries:
             self.waiting_count -= count
             self._counters.delivered += count
             self._agenda.wake(session)
-        if waiting and not lane.room and len(out) < self._agent_share:
+        if waiting and not lane.room and len(out) < share:
             lane.ready.append(queue)
             queue.is_listed = True
 
@@ -187,6 +190,8 @@ class Deliveries:
                     counters.rejected += 1
                 case released:
                     lanes[state.name].room += self._take_back(state, queue, delivery)
+                    first = queue.waiting[0]
+                    first.failed_turns = max(first.failed_turns, released.failed_turns)
                     if released.not_before_s > 0:
                         self._hold_back(queue, now + released.not_before_s)
                     continue
@@ -242,10 +247,17 @@ class Deliveries:
                 lane.room += self._take_back(state, queue)
         self._serve(state, lane)
 
-    def close_lane(self, state: AgentTypeState, lane: Lane, partitions: Iterable[int]) -> None:
+    def close_lane(
+        self,
+        state: AgentTypeState,
+        lane: Lane,
+        partitions: Iterable[int],
+        *,
+        lost_at: float | None = None,
+    ) -> None:
         """The session of ``lane`` serves the type no more, and held ``partitions``.
 
-        Take all back.
+        Take all back. With ``lost_at`` it was lost then, and what may have been running with it.
         """
         for queue in lane.ready:
             queue.is_listed = False
@@ -254,6 +266,8 @@ class Deliveries:
             for queue in state.queues.in_partition(partition):
                 if queue.out:
                     self._take_back(state, queue)
+                    if lost_at is not None:
+                        self._count_loss(state, queue, lost_at)
 
     def forget(
         self,
@@ -322,6 +336,21 @@ class Deliveries:
         self.waiting_count += count
         self._counters.released += count
         return count
+
+    def _count_loss(self, state: AgentTypeState, queue: AgentQueue, now: float) -> None:
+        """Of what was taken back only the first can have been running: count it, or end it."""
+        first = queue.waiting[0]
+        first.losses += 1
+        if first.losses < self._max_losses:
+            return
+        del queue.waiting[0]
+        state.queues.waiting_count -= 1
+        state.queues.bytes -= bytes_of(first.event)
+        self.waiting_count -= 1
+        detail = f"{first.losses} workers were lost while they may have been handling it"
+        self.kill(first, "worker_lost", detail, now)
+        if not queue.waiting:
+            state.queues.rest(queue)
 
     def _hold_back(self, queue: AgentQueue, until: float) -> None:
         if until <= queue.not_before:

@@ -43,6 +43,15 @@ class InvalidIdentifier(CallboardError, ValueError):
     code = Code.INVALID_ARGUMENT
 
 
+class InvalidPolicy(CallboardError, ValueError):
+    """The policy of an agent type breaks its rule, or is none.
+
+    Mend the value; trying again is no use.
+    """
+
+    code = Code.INVALID_ARGUMENT
+
+
 class InvalidMessage(CallboardError, ValueError):
     """A message cannot be written or read.
 

@@ -6,7 +6,7 @@ passed by reference. Addresses arrive checked (`callboard.core.identity` holds t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 Address: TypeAlias = tuple[str, str]
@@ -77,6 +77,8 @@ class Delivery:
         attempt: How many times it was handed out, from 1; 0 while it never was.
         grant: The grant it was handed out under; None while it waits.
         enqueued_at: When the engine had it, in the broker's time, in seconds.
+        failed_turns: How many turns of it have failed, as far as workers have told.
+        losses: How many sessions were lost while it was at the head of what its agent had out.
     """
 
     position: int
@@ -85,10 +87,16 @@ class Delivery:
     attempt: int = 0
     grant: Grant | None = None
     enqueued_at: float = 0.0
+    failed_turns: int = 0
+    losses: int = 0
 
     def to_be_handed_out_again(self) -> Delivery:
         """The same event for the same agent, waiting."""
-        return Delivery(self.position, self.agent, self.event, self.attempt, None, self.enqueued_at)
+        return replace(self, grant=None)
+
+    def to_be_tried_again(self) -> Delivery:
+        """The same delivery after one more failed turn, at the worker that has it."""
+        return replace(self, failed_turns=self.failed_turns + 1)
 
     @property
     def turn(self) -> TurnId:

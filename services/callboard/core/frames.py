@@ -67,9 +67,11 @@ class Released(NamedTuple):
 
     Attributes:
         not_before_s: Seconds to wait first; 0 for none.
+        failed_turns: How many turns of it have failed so far, at former workers included.
     """
 
     not_before_s: float = 0.0
+    failed_turns: int = 0
 
 
 Outcome: TypeAlias = Accepted | Rejected | Released

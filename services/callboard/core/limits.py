@@ -40,6 +40,8 @@ class BrokerLimits:
         max_answers_waiting: Answers that may wait until a session reads them; with more it does not
             read, which is a violation. Above ``max_open_calls`` and twice ``publish_window``.
         call_timeout_s: The deadline of a call that names none.
+        max_losses: With how many sessions lost while it may have been running an event becomes a
+            dead letter. One is a machine that failed, three are no chance.
     """
 
     partitions: int = DEFAULT_PARTITIONS
@@ -57,6 +59,7 @@ class BrokerLimits:
     max_unread_bytes: int = 256 << 20
     max_answers_waiting: int = 65_536
     call_timeout_s: float = 300.0
+    max_losses: int = 3
 
 
 @dataclass(slots=True)

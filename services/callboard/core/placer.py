@@ -85,14 +85,19 @@ class Placer:
                 self._grant(state, partition, now)
         self.tell_drained(session)
 
-    def stop_serving(self, session: Session, state: AgentTypeState, now: float) -> None:
-        """``session`` serves the type no more: all that it had of it goes to those who stay."""
+    def stop_serving(
+        self, session: Session, state: AgentTypeState, now: float, *, is_lost: bool
+    ) -> None:
+        """``session`` serves the type no more: all that it had of it goes to those who stay.
+
+        With ``is_lost`` it did not choose to.
+        """
         del state.workers[session]
         lane = session.lanes.pop(state.name)
         session.outbox.forget(state.name)
         ended = list(state.grants.held_by(session))
         self._end_grants(state, session, ended)
-        self._deliveries.close_lane(state, lane, ended)
+        self._deliveries.close_lane(state, lane, ended, lost_at=now if is_lost else None)
         state.plan = nobody(len(state.grants))
         if ended:
             self._exchange.end_grants(state, session, set(ended), now)

@@ -2,14 +2,16 @@
 
 Rules: one turn at a time. Calls go before events; events in order. A call that comes back to an
 agent is let in at once while the very turn in its chain is running there (A calls B, B calls A: no
-deadlock), and only then (a stranger does not slip in). After a release nothing of the run released
-is taken in again until it has been handed out anew.
+deadlock), and only then (a stranger does not slip in). An event that is to be tried again waits in
+front of the others, which wait with it. After a release nothing of the run released is taken in
+again until it has been handed out anew.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from math import inf
 from typing import Generic, TypeVar
 
 from callboard.core.event import Delivery, TurnId
@@ -31,7 +33,7 @@ class Admission(Enum):
 class Mailbox(Generic[B]):
     """What waits for one agent; ``B`` is what a delivery brings, kept beside it."""
 
-    __slots__ = ("_calls", "_events", "_fence", "_running", "max_calls_waiting")
+    __slots__ = ("_calls", "_due", "_events", "_fence", "_running", "max_calls_waiting")
 
     def __init__(self, max_calls_waiting: int = MAX_CALLS_WAITING) -> None:
         self.max_calls_waiting = max_calls_waiting
@@ -39,6 +41,7 @@ class Mailbox(Generic[B]):
         self._events: deque[tuple[Delivery, B]] = deque()
         self._running: set[TurnId] = set()
         self._fence: Delivery | None = None
+        self._due: float | None = None
 
     def deliver(self, delivery: Delivery, body: B) -> bool:
         """Take an event in; False for one of a run that was released and has not come anew."""
@@ -61,10 +64,11 @@ class Mailbox(Generic[B]):
         self._calls.append(call)
         return Admission.WAITS
 
-    def next(self, *, events: bool = True) -> tuple[Delivery, B] | Call | None:
-        """Begin the next turn; None while one runs or nothing waits.
+    def next(self, now: float = inf, *, events: bool = True) -> tuple[Delivery, B] | Call | None:
+        """Begin the next turn; None while one runs or nothing waits that may run.
 
-        Without ``events`` only calls count.
+        Without ``events`` only calls count; events count as well only while none is to be tried
+        again later than ``now``.
         """
         if self._running:
             return None
@@ -72,7 +76,8 @@ class Mailbox(Generic[B]):
             call = self._calls.popleft()
             self._running.add(call.id)
             return call
-        if events and self._events:
+        if events and self._events and (self._due is None or self._due <= now):
+            self._due = None
             delivery, body = self._events.popleft()
             self._running.add(delivery.turn)
             return delivery, body
@@ -81,6 +86,11 @@ class Mailbox(Generic[B]):
     def begin(self, turn: TurnId) -> None:
         """A call that was let in at once runs now."""
         self._running.add(turn)
+
+    def try_again(self, delivery: Delivery, body: B, due: float) -> None:
+        """An event whose turn has failed is the next again, from ``due`` on."""
+        self._events.appendleft((delivery, body))
+        self._due = due
 
     def finish(self, turn: TurnId) -> None:
         """A turn has ended."""
@@ -103,8 +113,14 @@ class Mailbox(Generic[B]):
             return None
         first = self._events[0][0] if running is None else running
         self._events.clear()
+        self._due = None
         self._fence = first
         return first
+
+    @property
+    def due(self) -> float | None:
+        """When the event that is to be tried again may be; None when there is none."""
+        return self._due
 
     @property
     def is_idle(self) -> bool:

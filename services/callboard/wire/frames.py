@@ -10,6 +10,7 @@ from callboard.core.errors import ProtocolViolation
 from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import HostFrame, Publish, WorkerFrame
 from callboard.wire.items import (
+    MAX_COUNT,
     get_call,
     get_hop,
     get_partitions,
@@ -213,6 +214,7 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
                 event,
                 target.attempt,
                 Grant(target.grant.epoch, target.grant.serial),
+                failed_turns=target.failed_turns,
             )
             for target in item.targets
         ]
@@ -237,5 +239,7 @@ def _put_deliveries(
         put_hop(delivery, event.hop)
         for target in targets:
             to = delivery.targets.add(position=target.position, attempt=target.attempt)
+            if target.failed_turns:
+                to.failed_turns = min(target.failed_turns, MAX_COUNT)
             to.agent.type, to.agent.key = target.agent
             put_grant(to.grant, target.grant)

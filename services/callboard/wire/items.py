@@ -34,7 +34,7 @@ from callboard.wire.v1 import agent_host_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_REMAINING_MS = 2**32 - 1
+MAX_COUNT = MAX_REMAINING_MS = 2**32 - 1
 
 MAX_TRACEPARENT_CHARS = 512
 MAX_TRACESTATE_CHARS = 4096
@@ -100,8 +100,9 @@ def put_settlement(message: pb.Settlement, settlement: Settlement) -> None:
         case Rejected(reason, detail):
             message.rejected.reason = clipped(reason, MAX_REASON_CHARS)
             message.rejected.detail = clipped(detail)
-        case Released(not_before_s):
+        case Released(not_before_s, failed_turns):
             message.released.not_before_ms = milliseconds(not_before_s)
+            message.released.failed_turns = min(failed_turns, MAX_COUNT)
 
 
 def get_settlement(message: pb.Settlement) -> Settlement:
@@ -117,7 +118,8 @@ def get_settlement(message: pb.Settlement) -> Settlement:
             reason = clipped(message.rejected.reason, MAX_REASON_CHARS)
             outcome = Rejected(reason, clipped(message.rejected.detail))
         case "released":
-            outcome = Released(message.released.not_before_ms / 1000)
+            released = message.released
+            outcome = Released(released.not_before_ms / 1000, released.failed_turns)
         case _:
             msg = f"settlement {message.number} says no outcome"
             raise ProtocolViolation(msg)

@@ -218,16 +218,18 @@ class Delivery(_message.Message):
     def __init__(self, event: _Optional[bytes] = ..., hop: _Optional[_Union[TraceContext, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[DeliveryTarget, _Mapping]]] = ...) -> None: ...
 
 class DeliveryTarget(_message.Message):
-    __slots__ = ("position", "attempt", "agent", "grant")
+    __slots__ = ("position", "attempt", "agent", "grant", "failed_turns")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_TURNS_FIELD_NUMBER: _ClassVar[int]
     position: int
     attempt: int
     agent: AgentRef
     grant: Grant
-    def __init__(self, position: _Optional[int] = ..., attempt: _Optional[int] = ..., agent: _Optional[_Union[AgentRef, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
+    failed_turns: int
+    def __init__(self, position: _Optional[int] = ..., attempt: _Optional[int] = ..., agent: _Optional[_Union[AgentRef, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., failed_turns: _Optional[int] = ...) -> None: ...
 
 class DeliveryRef(_message.Message):
     __slots__ = ("position", "attempt")
@@ -276,10 +278,12 @@ class Rejected(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class Released(_message.Message):
-    __slots__ = ("not_before_ms",)
+    __slots__ = ("not_before_ms", "failed_turns")
     NOT_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_TURNS_FIELD_NUMBER: _ClassVar[int]
     not_before_ms: int
-    def __init__(self, not_before_ms: _Optional[int] = ...) -> None: ...
+    failed_turns: int
+    def __init__(self, not_before_ms: _Optional[int] = ..., failed_turns: _Optional[int] = ...) -> None: ...
 
 class Effects(_message.Message):
     __slots__ = ("base_version", "state", "publishes")
