@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         InvalidHandler,
         MessageDroppedException,
         NotAccessibleError,
+        Reject,
         UndeliverableException,
     )
     from callboard.agent.instantiation import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         DeadlineExceeded,
         InvalidIdentifier,
         InvalidMessage,
+        InvalidPolicy,
         NotAllowedNow,
         NotFound,
         RemoteAgentError,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from callboard.core.identity import AgentId, AgentType, TopicId
+    from callboard.core.retry import Policy
     from callboard.core.subscription import Subscription, TypePrefixSubscription, TypeSubscription
 
 __all__ = [
@@ -95,6 +98,7 @@ __all__ = [
     "InvalidHandler",
     "InvalidIdentifier",
     "InvalidMessage",
+    "InvalidPolicy",
     "MessageContext",
     "MessageDroppedException",
     "MessageHandler",
@@ -103,6 +107,8 @@ __all__ = [
     "NotAccessibleError",
     "NotAllowedNow",
     "NotFound",
+    "Policy",
+    "Reject",
     "RemoteAgentError",
     "ResourceExhausted",
     "RoutedAgent",
@@ -144,6 +150,7 @@ _MODULES = {
         "InvalidHandler",
         "MessageDroppedException",
         "NotAccessibleError",
+        "Reject",
         "UndeliverableException",
     ),
     "callboard.agent.instantiation": (
@@ -173,6 +180,7 @@ _MODULES = {
         "DeadlineExceeded",
         "InvalidIdentifier",
         "InvalidMessage",
+        "InvalidPolicy",
         "NotAllowedNow",
         "NotFound",
         "RemoteAgentError",
@@ -181,6 +189,7 @@ _MODULES = {
         "Unsupported",
     ),
     "callboard.core.identity": ("AgentId", "AgentType", "TopicId"),
+    "callboard.core.retry": ("Policy",),
     "callboard.core.subscription": ("Subscription", "TypePrefixSubscription", "TypeSubscription"),
 }
 """Where each name of `__all__` comes from: what the imports above say to type checkers."""

@@ -16,6 +16,7 @@ from callboard import (
     CancellationToken,
     MessageSerializer,
     NotFound,
+    Policy,
     Subscription,
     TopicId,
     Unavailable,
@@ -92,6 +93,7 @@ class FakeRuntime:
         agent_factory: Callable[[], Any],
         *,
         expected_class: Any = None,
+        policy: Policy | None = None,
     ) -> AgentType:
         self._do(f"type {type}")
         if str(type) in self.types:
@@ -103,7 +105,9 @@ class FakeRuntime:
         self._do(f"no type {type}")
         del self.types[str(type)]
 
-    async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
+    async def register_agent_instance(
+        self, agent_instance: Agent, agent_id: AgentId, *, policy: Policy | None = None
+    ) -> AgentId:
         self._do(f"instance {agent_id}")
         if agent_id in self.instances:
             raise AlreadyRegistered(str(agent_id))

@@ -13,6 +13,7 @@ from callboard.agent.agent import Agent, AgentMetadata
 from callboard.agent.cancellation import CancellationToken
 from callboard.agent.serialization import MessageSerializer
 from callboard.core.identity import AgentId, AgentType, TopicId
+from callboard.core.retry import Policy
 from callboard.core.subscription import Subscription
 
 T = TypeVar("T", bound=Agent)
@@ -89,20 +90,33 @@ class AgentRuntime(Protocol):
         agent_factory: Callable[[], T | Awaitable[T]],
         *,
         expected_class: type[T] | None = None,
+        policy: Policy | None = None,
     ) -> AgentType:
         """Serve agents of ``type`` here.
 
         The factory runs once for each instance, on its first message. Inside it
         `AgentInstantiationContext` tells the id and the runtime.
 
+        Args:
+            type: The name of the type.
+            agent_factory: Makes an agent, or an awaitable of one.
+            expected_class: What it must be an instance of; None: anything.
+            policy: How turns of events that fail are treated; None: as ``expected_class`` says.
+
         Raises:
             AlreadyRegistered: This runtime serves the type already.
             InvalidIdentifier: The name breaks its rule.
+            InvalidPolicy: What the class has as ``policy`` is none.
         """
         ...
 
-    async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
-        """Serve the agent ``agent_id`` with an instance made elsewhere."""
+    async def register_agent_instance(
+        self, agent_instance: Agent, agent_id: AgentId, *, policy: Policy | None = None
+    ) -> AgentId:
+        """Serve the agent ``agent_id`` with an instance made elsewhere.
+
+        The ``policy`` of a type, or else that of the instance's class, is that of its first one.
+        """
         ...
 
     async def try_get_underlying_agent_instance(

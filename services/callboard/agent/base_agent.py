@@ -20,6 +20,7 @@ from callboard.agent.registration import (
 from callboard.agent.serialization import MessageSerializer, try_get_known_serializers_for_type
 from callboard.core.errors import InvalidIdentifier, InvalidMessage, NotAllowedNow, Unsupported
 from callboard.core.identity import AgentId, AgentType, TopicId
+from callboard.core.retry import DEFAULT_POLICY, Policy
 from callboard.core.subscription import Subscription, TypeSubscription
 
 BaseAgentType = TypeVar("BaseAgentType", bound="BaseAgent")
@@ -89,9 +90,11 @@ class BaseAgent(ABC, Agent):
     Attributes:
         durable: Whether the type outlives the session that registered it: its events are kept
             while no worker serves it. False for agents that matter to one process only.
+        policy: How turns of events that fail are treated, unless the registration says otherwise.
     """
 
     durable: ClassVar[bool] = True
+    policy: ClassVar[Policy] = DEFAULT_POLICY
 
     internal_unbound_subscriptions_list: ClassVar[list[UnboundSubscription]] = []
     """What decorators of this very class added; subclasses start with none, as in AutoGen."""
@@ -234,6 +237,7 @@ class BaseAgent(ABC, Agent):
         *,
         skip_class_subscriptions: bool = True,
         skip_direct_message_subscription: bool = False,
+        policy: Policy | None = None,
     ) -> AgentId:
         """Register this very instance as ``agent_id``.
 
@@ -245,6 +249,8 @@ class BaseAgent(ABC, Agent):
             agent_id: Its address.
             skip_class_subscriptions: Leave out those that decorators gave the class.
             skip_direct_message_subscription: Leave out ``<type>:``.
+            policy: How turns of events that fail are treated; None: as the class says. A further
+                instance of a type shares that of the first.
 
         Raises:
             AlreadyRegistered: The agent, or its type with a factory, is there already.
@@ -257,7 +263,7 @@ class BaseAgent(ABC, Agent):
         if not skip_direct_message_subscription:
             subscriptions.append(direct_subscription(agent_type))
         async with Registration(runtime) as registration:
-            registered = await registration.add_instance(self, agent_id)
+            registered = await registration.add_instance(self, agent_id, policy)
             await registration.subscribe(subscriptions, may_exist=True)
         return registered
 
@@ -270,6 +276,7 @@ class BaseAgent(ABC, Agent):
         *,
         skip_class_subscriptions: bool = False,
         skip_direct_message_subscription: bool = False,
+        policy: Policy | None = None,
     ) -> AgentType:
         """Have ``runtime`` serve agents of ``type``, made by ``factory`` on their first message.
 
@@ -283,11 +290,13 @@ class BaseAgent(ABC, Agent):
             factory: Makes an agent, or an awaitable of one, of this class.
             skip_class_subscriptions: Leave out those that decorators gave the class.
             skip_direct_message_subscription: Leave out ``<type>:``.
+            policy: How turns of events that fail are treated; None: as the class says.
 
         Raises:
             AlreadyRegistered: The runtime has the type, or one of the subscriptions.
             InvalidIdentifier: The name breaks its rule.
             InvalidMessage: A message type of the class cannot travel.
+            InvalidPolicy: What the class has as ``policy`` is none.
         """
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
         cls._add_serializers(runtime)
@@ -297,7 +306,7 @@ class BaseAgent(ABC, Agent):
         if not skip_direct_message_subscription:
             subscriptions.append(direct_subscription(agent_type))
         async with Registration(runtime) as registration:
-            registered = await registration.add_factory(agent_type, factory, cls)
+            registered = await registration.add_factory(agent_type, factory, cls, policy)
             await registration.subscribe(subscriptions)
         return registered
 

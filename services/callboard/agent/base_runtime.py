@@ -26,6 +26,7 @@ from callboard.agent.exceptions import (
 )
 from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.agent.intervention import DropMessage, InterventionHandler
+from callboard.agent.registration import policy_of
 from callboard.agent.serialization import (
     MessageSerializer,
     SerializationRegistry,
@@ -58,6 +59,7 @@ from callboard.core.frames import (
 )
 from callboard.core.identity import AgentId, AgentType, TopicId
 from callboard.core.limits import too_large
+from callboard.core.retry import Policy
 from callboard.core.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -285,16 +287,20 @@ class BaseRuntime(ABC):
         agent_factory: Callable[[], T | Awaitable[T]],
         *,
         expected_class: type[T] | None = None,
+        policy: Policy | None = None,
     ) -> AgentType:
         """Serve agents of ``type`` here; see `AgentRuntime.register_factory`."""
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
         durable = bool(getattr(expected_class, "durable", True))
-        await self._add_type(
-            agent_type.type, AgentFactory(agent_factory, expected_class), durable=durable
+        factory = AgentFactory(
+            agent_factory, expected_class, policy=policy_of(expected_class, policy)
         )
+        await self._add_type(agent_type.type, factory, durable=durable)
         return agent_type
 
-    async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
+    async def register_agent_instance(
+        self, agent_instance: Agent, agent_id: AgentId, *, policy: Policy | None = None
+    ) -> AgentId:
         """Serve the agent ``agent_id`` with an instance made elsewhere; see `AgentRuntime`."""
         if agent_id in self._instances:
             msg = f"agent {agent_id} is registered already"
@@ -313,11 +319,11 @@ class BaseRuntime(ABC):
             return self._instances[wanted]
 
         durable = bool(getattr(agent_instance, "durable", True))
+        policy = policy_of(agent_instance.__class__, policy)
         self._instances[agent_id] = agent_instance
         try:
-            await self._add_type(
-                agent_id.type, AgentFactory(instance, makes_new=False), durable=durable
-            )
+            factory = AgentFactory(instance, makes_new=False, policy=policy)
+            await self._add_type(agent_id.type, factory, durable=durable)
             await agent_instance.bind_id_and_runtime(agent_id, self)
         except BaseException:
             self._instances.pop(agent_id, None)

@@ -18,6 +18,7 @@ from callboard.agent.registration import Registration, bind_subscriptions, direc
 from callboard.agent.serialization import MessageSerializer, UnknownPayload
 from callboard.core.errors import NotAllowedNow
 from callboard.core.identity import AgentId, AgentType, TopicId
+from callboard.core.retry import Policy
 from callboard.core.subscription import Subscription
 
 T = TypeVar("T")
@@ -122,6 +123,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
         description: str = "",
         subscriptions: Callable[[], Sequence[Subscription] | Awaitable[Sequence[Subscription]]]
         | None = None,
+        policy: Policy | None = None,
     ) -> AgentType:
         """Have ``runtime`` serve agents of ``type`` with a function, for its session only.
 
@@ -138,6 +140,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
             skip_direct_message_subscription: Leave out the subscription for ``<type>:``.
             description: What the agents do.
             subscriptions: Makes what the agents subscribe to, `DefaultSubscription` for example.
+            policy: How turns of events that fail are treated; None: as the class says.
 
         Raises:
             InvalidHandler: The function cannot be a handler.
@@ -157,7 +160,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
             return agent
 
         async with Registration(runtime) as registration:
-            registered = await registration.add_factory(agent_type, factory, cls)
+            registered = await registration.add_factory(agent_type, factory, cls, policy)
             await registration.subscribe(bound)
         return registered
 

@@ -21,6 +21,14 @@ class CantHandleException(Unsupported):
     """
 
 
+class Reject(CallboardError):
+    """The event cannot be handled, now or later: an agent raises it to have no further attempt.
+
+    The event becomes a dead letter at once, with this text. The caller of a call gets it as any
+    other error of the handler.
+    """
+
+
 class UndeliverableException(CallboardError):
     """The message cannot reach its recipient.
 

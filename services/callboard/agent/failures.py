@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from callboard.agent.exceptions import CantHandleException
+from callboard.agent.exceptions import CantHandleException, Reject
 from callboard.core.errors import (
     CallboardError,
     Code,
@@ -14,6 +14,16 @@ from callboard.core.errors import (
     RemoteAgentError,
 )
 from callboard.core.frames import CallFailure, Rejected, clipped
+
+NOT_OF_THE_TURN = (SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What ends the process, or its event loop.
+
+Whatever else an agent's code raises ends its turn only: some libraries fail with what is no
+`Exception`.
+"""
+
+HANDLER_ERROR = "handler_error"
+"""The agent's code failed: the one reason for which a turn may be tried again."""
 
 CANCELLED = "something that the turn waited for was cancelled"
 
@@ -35,6 +45,8 @@ def failure_of(error: BaseException) -> CallFailure:
     """What the caller of a call that failed with ``error`` is told."""
     if isinstance(error, asyncio.CancelledError):
         return CallFailure(Code.CANCELLED, CANCELLED)
+    if isinstance(error, Reject):  # a caller has nothing to reject
+        error = raised_by_agent(error)
     return CallFailure.of(error if isinstance(error, CallboardError) else raised_by_agent(error))
 
 
@@ -42,14 +54,15 @@ def rejection_of(error: BaseException) -> Rejected:
     """What stands in the dead letter of an event whose turn failed with ``error``."""
     match error:
         case asyncio.CancelledError():
-            return Rejected("handler_error", f"CancelledError: {CANCELLED}")
+            return Rejected(HANDLER_ERROR, f"CancelledError: {CANCELLED}")
+        case Reject():
+            return Rejected("rejected", clipped(text_of(error)))
         case InvalidMessage() | InvalidIdentifier():
             return Rejected("bad_payload", clipped(str(error)))
         case CantHandleException():
             return Rejected("unhandled", clipped(str(error)))
-        case RemoteAgentError():
-            return Rejected("handler_error", clipped(str(error)))
         case NotFound():
             return Rejected("no_such_type", clipped(str(error)))
         case _:
-            return Rejected("handler_error", clipped(str(raised_by_agent(error))))
+            remote = error if isinstance(error, RemoteAgentError) else raised_by_agent(error)
+            return Rejected(HANDLER_ERROR, clipped(str(remote)))

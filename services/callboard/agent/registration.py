@@ -10,8 +10,9 @@ from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 from callboard.agent.agent import Agent
 from callboard.agent.agent_runtime import AgentRuntime
 from callboard.agent.instantiation import SubscriptionInstantiationContext
-from callboard.core.errors import AlreadyRegistered
+from callboard.core.errors import AlreadyRegistered, InvalidPolicy
 from callboard.core.identity import AgentId, AgentType
+from callboard.core.retry import DEFAULT_POLICY, Policy
 from callboard.core.subscription import Subscription, TypePrefixSubscription
 
 UnboundSubscription: TypeAlias = Callable[
@@ -62,19 +63,24 @@ class Registration:
         agent_type: AgentType,
         factory: Callable[[], Any],
         expected_class: type[Agent],
+        policy: Policy | None = None,
     ) -> AgentType:
         """Have the runtime serve ``agent_type``."""
         runtime = self._runtime
-        added = await runtime.register_factory(agent_type, factory, expected_class=expected_class)
+        added = await runtime.register_factory(
+            agent_type, factory, expected_class=expected_class, policy=policy
+        )
         if isinstance(runtime, _Unregisters):
             unregister = runtime.unregister_factory
             self._added.append((f"agent type {added}", lambda: unregister(added)))
         return added
 
-    async def add_instance(self, agent: Agent, agent_id: AgentId) -> AgentId:
+    async def add_instance(
+        self, agent: Agent, agent_id: AgentId, policy: Policy | None = None
+    ) -> AgentId:
         """Have the runtime serve ``agent_id`` with ``agent``."""
         runtime = self._runtime
-        added = await runtime.register_agent_instance(agent, agent_id)
+        added = await runtime.register_agent_instance(agent, agent_id, policy=policy)
         if isinstance(runtime, _Unregisters):
             unregister = runtime.unregister_agent_instance
             self._added.append((f"agent {added}", lambda: unregister(added)))
@@ -107,6 +113,19 @@ async def bind_subscriptions(
             made = each()
             bound.extend(await made if inspect.isawaitable(made) else made)
     return bound
+
+
+def policy_of(agent_class: type[Any] | None, given: Policy | None) -> Policy:
+    """The policy given at a registration, or else that of the class, or else the default.
+
+    Raises `InvalidPolicy` for what is none.
+    """
+    policy = getattr(agent_class, "policy", DEFAULT_POLICY) if given is None else given
+    if not isinstance(policy, Policy):
+        name = agent_class.__qualname__ if agent_class else "an agent type"
+        msg = f"the policy of {name} must be a callboard.Policy, not {policy!r}"
+        raise InvalidPolicy(msg)
+    return policy
 
 
 def direct_subscription(agent_type: AgentType) -> Subscription:

@@ -15,6 +15,7 @@ from callboard.core.errors import CallboardError
 from callboard.core.event import Delivery, TurnId
 from callboard.core.frames import ACCEPTED, Outcome, Reply
 from callboard.core.identity import AgentId
+from callboard.core.retry import DEFAULT_POLICY, Policy
 from callboard.core.turns import Mailbox
 from callboard.log import Logger
 
@@ -34,6 +35,7 @@ class AgentFactory:
     Attributes:
         make: Gives an agent, or an awaitable of one.
         expected_class: What it must be an instance of; None: anything.
+        policy: How turns of events that fail are treated.
         makes_new: Whether each instance is made for this runtime, which closes it when it lets it
             go.
     """
@@ -41,6 +43,7 @@ class AgentFactory:
     make: Callable[[], Any]
     expected_class: type | None = None
     makes_new: bool = True
+    policy: Policy = DEFAULT_POLICY
 
 
 class Incoming:
@@ -140,6 +143,7 @@ class Turn:
         is_open: Whether it has not ended.
         is_dropped: Whether it ended with its runtime: nothing is told of it.
         token: Cancelled when the result is no longer wanted.
+        outcome: How its delivery ends; None when it does not, as another attempt follows.
     """
 
     __slots__ = (
@@ -176,7 +180,7 @@ class Turn:
         self.is_cancelled = False
         self.unconfirmed = 0
         self.error: CallboardError | None = None
-        self.outcome: Outcome = ACCEPTED
+        self.outcome: Outcome | None = ACCEPTED
         self.reply: Reply | None = None
 
     def enter(self) -> None:

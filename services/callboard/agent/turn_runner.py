@@ -7,7 +7,8 @@ leaves cancelled serves no further one: what a handler does to either ends with 
 
 The end of a turn is told in two steps. A turn that published has ended for its agent, whose next
 turn may begin; but it is settled only when the host has all that it published, and fails if that
-was refused. Settlements of one agent leave in order.
+was refused. Settlements of one agent leave in order. One that is followed by another attempt of the
+same event is told to nobody, but in its place: all that the attempts published is confirmed first.
 
 An agent that is being closed is not idle: its partition is given up only when `close` has ended,
 and so does another instance of it begin.
@@ -23,11 +24,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, Closings
 from callboard.agent.context import MessageContext
-from callboard.agent.exceptions import CantHandleException
-from callboard.agent.failures import failure_of, raised_by_agent, rejection_of
+from callboard.agent.exceptions import CantHandleException, Reject
+from callboard.agent.failures import NOT_OF_THE_TURN, failure_of, raised_by_agent, rejection_of
 from callboard.agent.in_context import InContext
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
-from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
+from callboard.agent.retries import Retries, limited
+from callboard.agent.turn import (
+    CURRENT_TURN,
+    Activation,
+    AgentFactory,
+    Incoming,
+    Turn,
+)
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
     Code,
@@ -45,13 +53,14 @@ from callboard.core.frames import (
     Outcome,
     Partitions,
     Rejected,
-    Released,
     Reply,
     clipped,
 )
+from callboard.core.idempotency import key_of_call, key_of_event
 from callboard.core.identity import AgentId, TopicId
 from callboard.core.limits import too_large
 from callboard.core.partition import partition_of
+from callboard.core.retry import DEFAULT_POLICY, Policy
 from callboard.core.turns import Admission
 from callboard.log import Logger
 
@@ -63,13 +72,6 @@ if TYPE_CHECKING:
     from callboard.agent.tracing import Tracer
 
 log = Logger(__name__)
-
-NOT_OF_THE_TURN = (SystemExit, KeyboardInterrupt, GeneratorExit)
-"""What ends the process, or its event loop.
-
-Whatever else an agent's code raises ends its turn only: some libraries fail with what is no
-`Exception`.
-"""
 
 SLICE_S = 0.001
 """How long an agent with much to do runs before others may."""
@@ -147,6 +149,7 @@ class TurnRunner:
         self._waiting_calls: dict[int, Activation] = {}
         self._busy: set[Activation] = set()
         self._closings = Closings(close_timeout_s)
+        self._retries = Retries(self._go_on)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_paused = False
         self._no_turns = asyncio.Event()
@@ -269,9 +272,9 @@ class TurnRunner:
             place = (asked.agent_type, partition)
             self._leaving[place] = grant
             for activation in self._by_partition.get(place, ()):
-                first = activation.mailbox.release()
-                if first is not None:
-                    self._output.settle(first, Released())
+                released = self._retries.release(activation)
+                if released is not None:
+                    self._output.settle(*released)
             if self._give_up(place):
                 done.append((partition, grant))
         if done:
@@ -363,6 +366,8 @@ class TurnRunner:
     def _tell_event(self, turn: Turn) -> None:
         turn.activation.untold_count -= 1
         outcome = turn.outcome
+        if outcome is None:
+            return
         if turn.error is not None and outcome is ACCEPTED:
             outcome = Rejected("publish_refused", clipped(str(turn.error)))
         assert turn.delivery is not None  # noqa: S101 (for the type checker)
@@ -391,8 +396,11 @@ class TurnRunner:
 
     def _is_too_late(self, activation: Activation, grant: Grant | None) -> bool:
         """Whether an event under ``grant`` may begin no turn: the host hands it out anew."""
-        place = (activation.agent_id.type, activation.partition)
-        return place in self._leaving or self._is_given_up(activation, grant)
+        return self._is_leaving(activation) or self._is_given_up(activation, grant)
+
+    def _is_leaving(self, activation: Activation) -> bool:
+        """Whether its partition is asked for."""
+        return (activation.agent_id.type, activation.partition) in self._leaving
 
     def _is_given_up(self, activation: Activation, grant: Grant | None) -> bool:
         """Whether ``grant`` was surrendered.
@@ -405,6 +413,7 @@ class TurnRunner:
         return given_up is not None and grant <= given_up
 
     def _forget(self, activation: Activation) -> None:
+        self._retries.forget(activation)
         agent_id = activation.agent_id
         if self._activations.get((agent_id.type, agent_id.key)) is activation:
             del self._activations[agent_id.type, agent_id.key]
@@ -444,7 +453,7 @@ class TurnRunner:
                     self._begin_close(activation)
                 if activation.closing is not None:
                     break  # its end goes on
-                item = mailbox.next(events=not self._is_paused)
+                item = mailbox.next(now(), events=not self._is_paused)
                 if item is None:
                     break
                 await InContext(self._run(activation, item), Context())
@@ -475,25 +484,28 @@ class TurnRunner:
         try:
             turn.enter()
             if self.tracer is None:
-                await self._handle(turn, *_event_of(turn, incoming))
+                await self._handle_event(turn, delivery, incoming)
             else:
                 envelope = _readable(incoming.envelope)
                 with self.tracer.process_event(delivery, envelope, turn.activation.partition):
-                    await self._handle(turn, *_event_of(turn, incoming))
+                    await self._handle_event(turn, delivery, incoming)
         except NOT_OF_THE_TURN:
             raise
         except BaseException as error:
             if self._is_stopping(turn, error):
                 raise
-            turn.outcome = rejected = rejection_of(error)
-            log.warning(
-                "event rejected",
-                agent=str(turn.activation.agent_id),
-                reason=rejected.reason,
-                detail=rejected.detail,
-                exc_info=(error.__cause__ or error) if rejected.reason == "handler_error" else None,
-            )
+            policy, is_leaving = self._policy_of(turn), self._is_leaving(turn.activation)
+            self._retries.fail(turn, delivery, incoming, error, policy, is_leaving=is_leaving)
         self._end(turn)
+
+    async def _handle_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
+        message, context = _event_of(turn, delivery, incoming)
+        with limited(turn, self._policy_of(turn).turn_timeout_s):
+            await self._handle(turn, message, context)
+
+    def _policy_of(self, turn: Turn) -> Policy:
+        factory = self._factories.get(turn.activation.agent_id.type)
+        return DEFAULT_POLICY if factory is None else factory.policy
 
     async def _run_call(self, turn: Turn, call: Call) -> None:
         try:
@@ -522,6 +534,7 @@ class TurnRunner:
             is_rpc=True,
             cancellation_token=turn.token,
             message_id=envelope.message_id,
+            idempotency_key=key_of_call(call, envelope.message_id),
         )
         result = await self._handle(turn, message, context)
         if self._on_response is not None:
@@ -534,7 +547,7 @@ class TurnRunner:
             agent = activation.instance or await self._instantiate(activation)
             try:
                 return await agent.on_message(message, context)
-            except (CantHandleException, RemoteAgentError):
+            except (CantHandleException, Reject, RemoteAgentError):
                 raise
             except Exception as error:
                 # Also one of Callboard's own: an agent that finds no other agent was itself found.
@@ -699,7 +712,7 @@ class TurnRunner:
         return payload
 
 
-def _event_of(turn: Turn, incoming: Incoming) -> tuple[Any, MessageContext]:
+def _event_of(turn: Turn, delivery: Delivery, incoming: Incoming) -> tuple[Any, MessageContext]:
     """What the handler of ``turn`` gets. Raises `InvalidMessage` or `InvalidIdentifier`."""
     envelope, message = incoming.decoded()
     context = MessageContext(
@@ -708,6 +721,8 @@ def _event_of(turn: Turn, incoming: Incoming) -> tuple[Any, MessageContext]:
         is_rpc=False,
         cancellation_token=turn.token,
         message_id=envelope.message_id,
+        attempt=delivery.failed_turns + 1,
+        idempotency_key=key_of_event(delivery, envelope.message_id),
     )
     return message, context
 

@@ -152,6 +152,8 @@ class AgentSpans:
         span = unrecorded_below(parent)  # asked before all that would be made in vain
         if span is None:
             attributes: dict[str, AttributeValue] = {names.ATTEMPT: delivery.attempt}
+            if delivery.failed_turns:
+                attributes[names.FAILED_TURNS] = delivery.failed_turns
             if envelope is not None and envelope.topic is not None:
                 attributes[names.DESTINATION] = envelope.topic[0]
                 attributes |= _of_event(envelope.message_id, *envelope.topic)

@@ -41,6 +41,9 @@ AGENT_NAME = "gen_ai.agent.name"
 ATTEMPT = "callboard.delivery.attempt"
 """How many times the event was handed out, this time included; from 1."""
 
+FAILED_TURNS = "callboard.delivery.failed_turns"
+"""How many turns of the event had failed before this one; absent for none."""
+
 FAN_OUT = "callboard.route.fan_out"
 """For how many agents an event is; 0 when nobody is subscribed."""
 

@@ -1,0 +1,164 @@
+"""What becomes of an event whose turn has failed: another attempt, here or elsewhere, or none."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from callboard.agent.failures import HANDLER_ERROR, NOT_OF_THE_TURN, rejection_of
+from callboard.core.frames import Rejected, Released, clipped
+from callboard.core.retry import MAX_HELD_S, Policy
+from callboard.log import Logger
+
+if TYPE_CHECKING:
+    from callboard.agent.turn import Activation, Incoming, Turn
+    from callboard.core.event import Delivery
+
+log = Logger(__name__)
+
+
+class Retries:
+    """The events of one runner that are to be tried again.
+
+    One whose attempt is due soon waits in front of its agent's mailbox; one due later goes back to
+    the host, and what is behind it.
+    """
+
+    def __init__(
+        self, go_on: Callable[[Activation], None], jitter: Callable[[], float] = random.random
+    ) -> None:
+        """Take in nothing yet.
+
+        Args:
+            go_on: Serves an agent; called when an attempt is due, maybe after it was given up.
+            jitter: Draws from [0, 1).
+        """
+        self._go_on = go_on
+        self._jitter = jitter
+        self._timers: dict[Activation, asyncio.TimerHandle] = {}
+
+    def fail(
+        self,
+        turn: Turn,
+        delivery: Delivery,
+        incoming: Incoming,
+        error: BaseException,
+        policy: Policy,
+        *,
+        is_leaving: bool,
+    ) -> None:
+        """The ``turn`` of ``delivery`` has failed with ``error``: decide its outcome.
+
+        With ``is_leaving`` the agent's partition is asked for, and waits for no attempt.
+        """
+        rejected = rejection_of(error)
+        if rejected.reason != HANDLER_ERROR:
+            self._reject(turn, rejected, None)
+            return
+        cause = error.__cause__ or error
+        failed = delivery.to_be_tried_again()
+        wait_s = policy.wait_s(failed.failed_turns, self._jitter())
+        if wait_s is None:
+            count = failed.failed_turns
+            if count > 1:
+                detail = clipped(f"{count} attempts, the last: {rejected.detail}")
+                rejected = Rejected(HANDLER_ERROR, detail)
+            self._reject(turn, rejected, cause)
+            return
+        activation = turn.activation
+        log.warning(
+            "event failed, it is tried again",
+            agent=str(activation.agent_id),
+            attempt=failed.failed_turns,
+            wait_s=round(wait_s, 3),
+            detail=rejected.detail,
+            exc_info=cause,
+        )
+        if is_leaving or wait_s > MAX_HELD_S:
+            activation.mailbox.release(failed)
+            turn.outcome = Released(wait_s, failed.failed_turns)
+        else:
+            turn.outcome = None
+            due = asyncio.get_running_loop().time() + wait_s
+            activation.mailbox.try_again(failed, incoming, due)
+            self._wake_at(due, activation)
+
+    def release(self, activation: Activation) -> tuple[Delivery, Released] | None:
+        """Give all events that wait for an agent back to the host, the first in the name of all.
+
+        One that waited for its next attempt waits for the rest of that time elsewhere.
+        """
+        due = activation.mailbox.due
+        first = activation.mailbox.release()
+        self.forget(activation)
+        if first is None:
+            return None
+        rest_s = 0.0 if due is None else max(0.0, due - asyncio.get_running_loop().time())
+        return first, Released(rest_s, first.failed_turns)
+
+    def forget(self, activation: Activation) -> None:
+        """The agent is to be served no more for the sake of an attempt."""
+        timer = self._timers.pop(activation, None)
+        if timer is not None:
+            timer.cancel()
+
+    # Inside.
+
+    def _wake_at(self, due: float, activation: Activation) -> None:
+        self.forget(activation)
+        loop = asyncio.get_running_loop()
+        self._timers[activation] = loop.call_at(due, self._wake, activation, context=Context())
+
+    def _wake(self, activation: Activation) -> None:
+        del self._timers[activation]
+        self._go_on(activation)
+
+    def _reject(self, turn: Turn, rejected: Rejected, cause: BaseException | None) -> None:
+        turn.outcome = rejected
+        log.warning(
+            "event rejected",
+            agent=str(turn.activation.agent_id),
+            reason=rejected.reason,
+            detail=rejected.detail,
+            exc_info=cause,
+        )
+
+
+@contextmanager
+def limited(turn: Turn, timeout_s: float | None) -> Iterator[None]:
+    """Cancel ``turn``, which runs in the block, when that takes longer; None: never.
+
+    Raises:
+        TimeoutError: It took longer, whatever its handler made of being cancelled.
+    """
+    if timeout_s is None:
+        yield
+        return
+    has_run_out = False
+
+    def run_out() -> None:
+        nonlocal has_run_out
+        has_run_out = True
+        turn.cancel()
+
+    timer = asyncio.get_running_loop().call_later(timeout_s, run_out)
+    try:
+        yield
+    except NOT_OF_THE_TURN:
+        raise
+    except BaseException as error:
+        if has_run_out:
+            raise _too_long(timeout_s) from error
+        raise
+    finally:
+        timer.cancel()
+    if has_run_out:
+        raise _too_long(timeout_s)
+
+
+def _too_long(timeout_s: float) -> TimeoutError:
+    return TimeoutError(f"the turn took longer than {timeout_s:g} s")
