@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,8 @@ from callboard import (
     AgentRuntime,
     DefaultTopicId,
     MessageContext,
+    Policy,
+    Reject,
     RoutedAgent,
     TopicId,
     TypePrefixSubscription,
@@ -247,6 +250,56 @@ class Troublemaker(RoutedAgent):
         await asyncio.Event().wait()
 
 
+@type_subscription("stumbles")
+class Stumbler(RoutedAgent):
+    """Handles an order at the attempt that is its number, and tells."""
+
+    policy = Policy(max_attempts=3, backoff_s=0.02)
+
+    def __init__(self) -> None:
+        super().__init__("needs some attempts")
+        self.attempts: list[str] = []
+
+    @event
+    async def on_order(self, message: Order, ctx: MessageContext) -> None:
+        """Fail, or tell; reject what has no number."""
+        self.attempts.append(f"{message.number} {ctx.attempt} {ctx.idempotency_key}")
+        if message.number == 0:
+            msg = "an order has a number"
+            raise Reject(msg)
+        if ctx.attempt < message.number:
+            msg = f"not at attempt {ctx.attempt}"
+            raise ValueError(msg)
+        await note(self, message.number, self.id.key)
+
+    @rpc
+    async def on_seen(self, message: Seen, ctx: MessageContext) -> list[str]:
+        """Numbers, attempts and keys, in order."""
+        return self.attempts
+
+
+@type_subscription("patience")
+class Patient(Stumbler):
+    """The same, with a wait for which no worker holds an event."""
+
+    policy = Policy(max_attempts=3, backoff_s=2.1)
+
+
+@type_subscription("poison")
+class Victim(RoutedAgent):
+    """Dies of an order without a number, and its process with it."""
+
+    def __init__(self) -> None:
+        super().__init__("is not well")
+
+    @event
+    async def on_order(self, message: Order, ctx: MessageContext) -> None:
+        """Die, or tell."""
+        if message.number == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await note(self, message.number, self.id.key)
+
+
 class Newcomer(RoutedAgent):
     """Is made slowly, and counts how often it was made."""
 
@@ -376,6 +429,9 @@ async def setup(runtime: AgentRuntime) -> None:
     await Echo.register(runtime, "echo", Echo)
     await Troublemaker.register(runtime, "troublemaker", Troublemaker)
     await Quoter.register(runtime, "quoter", Quoter)
+    await Stumbler.register(runtime, "stumbler", Stumbler)
+    await Patient.register(runtime, "patient", Patient)
+    await Victim.register(runtime, "victim", Victim)
     await Newcomer.register(runtime, "newcomer", Newcomer.make)
     await Turnstile.register(runtime, "turnstile", Turnstile)
     await Snail.register(runtime, "snail", Snail)

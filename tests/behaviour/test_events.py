@@ -184,3 +184,43 @@ async def test_an_event_that_nobody_handles_does_not_stop_the_agent(world: World
             ("unhandled", ("recorder", world.key))
         ]
         assert "Unheard" in letters[0].detail
+
+
+async def seen_by(world: World, agent_type: str) -> list[list[str]]:
+    """What one of the agents that stumble has seen: number, attempt and key of each turn."""
+    attempts = await world.runtime.send_message(Seen(), AgentId(agent_type, world.key))
+    return [each.split() for each in attempts]
+
+
+@pytest.mark.parametrize(
+    ("topic", "agent_type"), [("stumbles", "stumbler"), ("patience", "patient")]
+)
+async def test_an_event_that_fails_is_tried_again_before_those_behind_it(
+    world: World, topic: str, agent_type: str
+) -> None:
+    """Under the same key, whether it waits at its worker or, for longer, at the host."""
+    watch = await world.watch()
+    for number in (2, 1):
+        await world.runtime.publish_message(Order(number), TopicId(topic, world.key))
+    assert await watch.numbers(2) == [2, 1]
+    first, second, other = await seen_by(world, agent_type)
+    assert [first[:2], second[:2], other[:2]] == [["2", "1"], ["2", "2"], ["1", "1"]]
+    assert first[2] == second[2] != other[2]
+
+
+async def test_an_event_is_given_up_when_its_attempts_are_spent_or_its_agent_rejects_it(
+    world: World,
+) -> None:
+    """The agent goes on with the next one; the dead letter says what was tried."""
+    watch = await world.watch()
+    for number in (9, 0, 1):
+        await world.runtime.publish_message(Order(number), TopicId("stumbles", world.key))
+    assert await watch.numbers(1) == [1]
+    turns = [each[:2] for each in await seen_by(world, "stumbler")]
+    assert turns == [["9", "1"], ["9", "2"], ["9", "3"], ["0", "1"], ["1", "1"]]
+    if world.is_local:
+        letters = await world.runtime.dead_letters()
+        assert [(letter.reason, letter.detail) for letter in letters] == [
+            ("handler_error", "3 attempts, the last: ValueError: not at attempt 3"),
+            ("rejected", "an order has a number"),
+        ]

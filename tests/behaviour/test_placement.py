@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from behaviour.agents import BROADCAST_TYPES, Ask, Hold, Order, Seen
-from behaviour.world import Cluster, cluster, remote_world
+from behaviour.world import PATIENCE_S, Cluster, cluster, remote_world
 from callboard import AgentId, AgentNotFound, TopicId, Unavailable
 from callboard.worker import WorkerRuntime
 
@@ -171,3 +171,17 @@ async def test_no_host_is_said_in_one_line_that_names_the_address() -> None:
     """Connecting where nothing listens fails after the connect timeout, naming the address."""
     with pytest.raises(Unavailable, match=r"no host at 127\.0\.0\.1:1: gave up after 0\.3 s"):
         await WorkerRuntime("127.0.0.1:1", connect_timeout_s=0.3).start()
+
+
+async def test_an_event_that_kills_its_workers_is_given_up_with_the_third() -> None:
+    """The fourth worker is spared, and gets what was published after it."""
+    with cluster(workers=3) as made:
+        async with remote_world(made.address) as world:
+            watch = await world.watch()
+            for number in (0, 1):
+                await world.runtime.publish_message(Order(number), TopicId("poison", world.key))
+            for worker in made.workers:
+                assert await asyncio.to_thread(worker.child.wait, PATIENCE_S) == -signal.SIGKILL
+            assert watch.is_empty
+            await asyncio.to_thread(made.start_worker)
+            assert await watch.numbers(1) == [1]

@@ -10,6 +10,7 @@ from callboard import (
     AgentId,
     AgentRuntime,
     MessageContext,
+    Policy,
     RoutedAgent,
     TopicId,
     event,
@@ -42,7 +43,9 @@ class Pricing(RoutedAgent):
 
 @type_subscription("orders")
 class Audit(RoutedAgent):
-    """Fails when it is told to."""
+    """Fails when it is told to, once."""
+
+    policy = Policy(max_attempts=1)
 
     def __init__(self) -> None:
         super().__init__("audits orders")

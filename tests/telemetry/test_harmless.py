@@ -13,6 +13,7 @@ from callboard import (
     AgentId,
     AgentRuntime,
     MessageContext,
+    Policy,
     RoutedAgent,
     TopicId,
     event,
@@ -46,6 +47,8 @@ HAD_NONE = "<its text cannot be had: ValueError>"
 @type_subscription("orders")
 class Careless(RoutedAgent):
     """Fails in that way, unless it is asked to answer."""
+
+    policy = Policy(max_attempts=1)
 
     def __init__(self) -> None:
         super().__init__("fails")

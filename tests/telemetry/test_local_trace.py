@@ -8,7 +8,7 @@ import logging
 import pytest
 from opentelemetry import baggage, context, trace
 
-from callboard import AgentId, ClosureAgent, ClosureContext, MessageContext, TopicId
+from callboard import AgentId, ClosureAgent, ClosureContext, MessageContext, Policy, TopicId
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import AgentNotFound, CallboardError, RemoteAgentError
 from callboard.core.event import Event, TraceContext
@@ -107,6 +107,33 @@ async def test_a_handler_that_raises_fails_its_span(exported: Exported) -> None:
     assert failed.exceptions == ("ValueError",)
     assert failed.attributes["error.type"] == "ValueError"
     assert [span.name for span in exported.spans if span.error] == ["process audit"]
+
+
+async def test_each_attempt_is_a_span_of_its_own(exported: Exported) -> None:
+    """Below the same route; it tells how many turns had failed before, and how it ended."""
+
+    async def fail_twice(agent: ClosureContext, message: Order, ctx: MessageContext) -> None:
+        if ctx.attempt < 3:
+            msg = f"attempt {ctx.attempt}"
+            raise ValueError(msg)
+
+    async with LocalRuntime() as runtime:
+        await ClosureAgent.register_closure(
+            runtime, "clumsy", fail_twice, policy=Policy(max_attempts=3, backoff_s=0.0)
+        )
+        await runtime.publish_message(Order(), TopicId("clumsy:x", "ada"))
+        await runtime.stop_when_idle()
+
+    turns = [span for span in exported.spans if span.name == "process clumsy"]
+    assert len({span.span_id for span in turns}) == 3
+    assert [span.error for span in turns] == [
+        "ValueError: attempt 1",
+        "ValueError: attempt 2",
+        None,
+    ]
+    counts = [span.attributes.get("callboard.delivery.failed_turns") for span in turns]
+    assert counts == [None, 1, 2]
+    assert {span.attributes["callboard.delivery.attempt"] for span in turns} == {1}
 
 
 async def test_an_event_that_cannot_be_read_fails_a_span_too(exported: Exported) -> None:
