@@ -137,7 +137,7 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
                         EVENT,
                         [
                             Delivery(900, ("audit", "home/ü"), EVENT, 1, GRANT),
-                            Delivery(901, ("counter", "home/ü"), EVENT, 2, GRANT),
+                            Delivery(901, ("counter", "home/ü"), EVENT, 2, GRANT, failed_turns=3),
                         ],
                     )
                 ],
@@ -152,7 +152,7 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
                 settlements=[
                     Settlement(1, 900, 1, GRANT, ACCEPTED),
                     Settlement(2, 901, 2, GRANT, Rejected("handler_error", "ValueError: no")),
-                    Settlement(3, 902, 1, GRANT, Released(1.5)),
+                    Settlement(3, 902, 1, GRANT, Released(1.5, 2)),
                     Settlement(4, 903, 1, GRANT, Released()),
                 ]
             )
