@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from callboard import CantHandleException, MessageContext, Policy
+from callboard import CantHandleException, MessageContext, Policy, TopicId
 from callboard.core.errors import Code, Unavailable
 from callboard.core.frames import ACCEPTED, Rejected, Released
 from callboard.core.partition import partition_of
 from callboard.exceptions import Reject
+from callboard.host import Host
+from callboard.worker import WorkerRuntime
 from runtime.stage import ME, PATIENCE_S, Doing, running
 
 SOON = Policy(max_attempts=3, backoff_s=0.02)
@@ -348,3 +350,34 @@ async def test_an_event_keeps_its_key_and_no_other_has_it() -> None:
     assert [len(each) for each in keys.values()] == [1, 1, 1, 1]
     assert len(set.union(*keys.values())) == 4
     assert "" not in set.union(*keys.values())
+
+
+async def test_a_worker_that_stops_waits_for_no_attempt_and_the_next_one_goes_on() -> None:
+    """The event is tried again elsewhere: one attempt later, under the same key."""
+    attempts: list[tuple[str, int, str]] = []
+    done = asyncio.Event()
+
+    def doing(worker: str) -> Doing:
+        async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+            attempts.append((worker, ctx.attempt, ctx.idempotency_key))
+            if ctx.attempt == 1:
+                raise ValueError("no")
+            done.set()
+
+        return Doing(do)
+
+    async with Host(port=0) as host, WorkerRuntime(host.address) as shop:
+        first = WorkerRuntime(host.address)
+        await first.start()
+        await Doing.register(first, "agent", lambda: doing("first"), policy=HELD)
+        await shop.publish_message("event", TopicId("agent:x", "me"))
+        async with asyncio.timeout(PATIENCE_S):
+            while not first._runner._retries._timers:
+                await asyncio.sleep(0)
+            await first.stop()
+            assert [each[:2] for each in attempts] == [("first", 1)]
+            async with WorkerRuntime(host.address) as second:
+                await Doing.register(second, "agent", lambda: doing("second"), policy=HELD)
+                await done.wait()
+    (_, _, key), last = attempts
+    assert last == ("second", 2, key)

@@ -129,15 +129,12 @@ class Retries:
 
 
 @contextmanager
-def limited(turn: Turn, timeout_s: float | None) -> Iterator[None]:
-    """Cancel ``turn``, which runs in the block, when that takes longer; None: never.
+def limited(turn: Turn, timeout_s: float) -> Iterator[None]:
+    """Cancel ``turn``, which runs in the block, when that takes longer.
 
     Raises:
         TimeoutError: It took longer, whatever its handler made of being cancelled.
     """
-    if timeout_s is None:
-        yield
-        return
     has_run_out = False
 
     def run_out() -> None:

@@ -500,8 +500,12 @@ class TurnRunner:
 
     async def _handle_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
         message, context = _event_of(turn, delivery, incoming)
-        with limited(turn, self._policy_of(turn).turn_timeout_s):
+        timeout_s = self._policy_of(turn).turn_timeout_s
+        if timeout_s is None:
             await self._handle(turn, message, context)
+        else:
+            with limited(turn, timeout_s):
+                await self._handle(turn, message, context)
 
     def _policy_of(self, turn: Turn) -> Policy:
         factory = self._factories.get(turn.activation.agent_id.type)
