@@ -9,6 +9,7 @@ import pytest
 from callboard.core.broker import BrokerLimits
 from callboard.core.event import Delivery
 from callboard.core.frames import Released, TypeEntry
+from sim.inspector import Inspector
 from sim.stage import PARTITIONS, Actor, Stage, told
 
 
@@ -84,6 +85,7 @@ def test_the_last_event_of_an_agent_leaves_nothing_behind_when_it_is_given_up() 
     stage.keep()
     assert stage.broker.is_idle
     assert stage.broker.queued_bytes == 0
+    Inspector(stage.broker).check(None)
     publisher.publish("x")
     assert told(stage.worker("w2", "a").deliveries()) == ["a/x #2.1"]
 

@@ -281,6 +281,21 @@ async def test_a_turn_that_fails_in_a_leaving_partition_is_given_back() -> None:
     assert outcome.failed_turns == 1
 
 
+async def test_agents_that_are_closed_are_not_woken_for_an_attempt() -> None:
+    """Nothing is left that would begin a turn of one that is gone."""
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        raise ValueError("no")
+
+    async with running(do, HELD) as stage:
+        stage.deliver("fail")
+        while stage.runner._turns or not stage.runner._retries._timers:
+            await asyncio.sleep(0)
+        await stage.runner.pause()
+        await stage.runner.close_agents()
+        assert not stage.runner._retries._timers
+
+
 async def test_what_every_attempt_published_is_confirmed_before_the_end_is_told() -> None:
     """Also when the attempt has failed: what it published is out, and must not be lost."""
     turns: list[Any] = []

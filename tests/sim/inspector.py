@@ -42,10 +42,12 @@ class Inspector:
         tally = Tally()
         for state in broker.types:
             self._check_grants(state, tally)
-            before = tally.waiting
+            before, bytes_before = tally.waiting, tally.queued_bytes
             for queue in state.queues:
                 self._check_queue(state, queue, tally)
+                assert queue.is_empty == (queue.agent[1] in state.queues._idle)
             assert state.queues.waiting_count == tally.waiting - before
+            assert state.queues.bytes == tally.queued_bytes - bytes_before
         for burial in broker._deliveries._burials:
             for queue in burial.queues:
                 tally.waiting += len(queue.waiting)
