@@ -102,6 +102,23 @@ async def test_an_agent_goes_on_after_a_turn_that_left_its_task_cancelled() -> N
         assert "was cancelled" in told[1].detail
 
 
+async def test_a_cancellation_that_has_not_struck_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler that cancels its own task and returns: it is not struck when it gives way."""
+    monkeypatch.setattr(turn_runner, "SLICE_S", 0.0)
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    async with running(do) as stage:
+        stage.deliver("first")
+        stage.deliver("second")
+        assert await stage.until_told(2) == [("settle 1", ACCEPTED), ("settle 2", ACCEPTED)]
+
+
 class UnspeakableError(Exception):
     """Has no text."""
 

@@ -457,7 +457,7 @@ class TurnRunner:
                 if item is None:
                     break
                 await InContext(self._run(activation, item), Context())
-                if now() >= give_way_at:
+                if now() >= give_way_at and not task.cancelling():
                     await asyncio.sleep(0)
                     give_way_at = now() + SLICE_S
         finally:
