@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from callboard.agent.cancellation import CancellationToken
+from callboard.core.errors import InvalidIdentifier
+from callboard.core.idempotency import key_of_call, key_of_event
 from callboard.core.identity import AgentId, TopicId
+
+if TYPE_CHECKING:
+    from callboard.core.envelope import Envelope
+    from callboard.core.event import Address, Delivery
+    from callboard.core.frames import Call
 
 
 @dataclass(slots=True)
@@ -32,3 +40,38 @@ class MessageContext:
     message_id: str
     attempt: int = 1
     idempotency_key: str = ""
+
+
+def context_of_event(
+    delivery: Delivery, envelope: Envelope, token: CancellationToken
+) -> MessageContext:
+    """What the handler of an event is told. Raises `InvalidIdentifier` for a topic that is none."""
+    return MessageContext(
+        sender=_sender_of(envelope.sender),
+        topic_id=TopicId(*envelope.topic) if envelope.topic else None,
+        is_rpc=False,
+        cancellation_token=token,
+        message_id=envelope.message_id,
+        attempt=delivery.failed_turns + 1,
+        idempotency_key=key_of_event(delivery, envelope.message_id),
+    )
+
+
+def context_of_call(call: Call, envelope: Envelope, token: CancellationToken) -> MessageContext:
+    """What the handler of a call is told."""
+    return MessageContext(
+        sender=_sender_of(call.sender),
+        topic_id=None,
+        is_rpc=True,
+        cancellation_token=token,
+        message_id=envelope.message_id,
+        idempotency_key=key_of_call(call, envelope.message_id),
+    )
+
+
+def _sender_of(address: Address | None) -> AgentId | None:
+    """Who sent a message. None also for an AutoGen agent with a name that our rules refuse."""
+    try:
+        return None if address is None else AgentId(*address)
+    except InvalidIdentifier:
+        return None

@@ -23,19 +23,13 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, Closings
-from callboard.agent.context import MessageContext
+from callboard.agent.context import MessageContext, context_of_call, context_of_event
 from callboard.agent.exceptions import CantHandleException, Reject
 from callboard.agent.failures import NOT_OF_THE_TURN, failure_of, raised_by_agent, rejection_of
 from callboard.agent.in_context import InContext
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
 from callboard.agent.retries import Retries, limited
-from callboard.agent.turn import (
-    CURRENT_TURN,
-    Activation,
-    AgentFactory,
-    Incoming,
-    Turn,
-)
+from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
     Code,
@@ -56,8 +50,7 @@ from callboard.core.frames import (
     Reply,
     clipped,
 )
-from callboard.core.idempotency import key_of_call, key_of_event
-from callboard.core.identity import AgentId, TopicId
+from callboard.core.identity import AgentId
 from callboard.core.limits import too_large
 from callboard.core.partition import partition_of
 from callboard.core.retry import DEFAULT_POLICY, Policy
@@ -499,7 +492,8 @@ class TurnRunner:
         self._end(turn)
 
     async def _handle_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
-        message, context = _event_of(turn, delivery, incoming)
+        envelope, message = incoming.decoded()
+        context = context_of_event(delivery, envelope, turn.token)
         timeout_s = self._policy_of(turn).turn_timeout_s
         if timeout_s is None:
             await self._handle(turn, message, context)
@@ -531,18 +525,10 @@ class TurnRunner:
     async def _handle_call(self, turn: Turn, call: Call) -> Reply:
         envelope = self._codec.decode_payload(call.payload)
         message = self._read(envelope)
-        sender = _sender_of(call.sender)
-        context = MessageContext(
-            sender=sender,
-            topic_id=None,
-            is_rpc=True,
-            cancellation_token=turn.token,
-            message_id=envelope.message_id,
-            idempotency_key=key_of_call(call, envelope.message_id),
-        )
+        context = context_of_call(call, envelope, turn.token)
         result = await self._handle(turn, message, context)
         if self._on_response is not None:
-            result = await self._on_response(result, turn.activation.agent_id, sender)
+            result = await self._on_response(result, turn.activation.agent_id, context.sender)
         return Reply(call.id, self._encode(result))
 
     async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
@@ -714,29 +700,6 @@ class TurnRunner:
         if len(payload) > self.max_payload_bytes:
             raise ResourceExhausted(too_large("reply", len(payload), self.max_payload_bytes))
         return payload
-
-
-def _event_of(turn: Turn, delivery: Delivery, incoming: Incoming) -> tuple[Any, MessageContext]:
-    """What the handler of ``turn`` gets. Raises `InvalidMessage` or `InvalidIdentifier`."""
-    envelope, message = incoming.decoded()
-    context = MessageContext(
-        sender=_sender_of(envelope.sender),
-        topic_id=TopicId(*envelope.topic) if envelope.topic else None,
-        is_rpc=False,
-        cancellation_token=turn.token,
-        message_id=envelope.message_id,
-        attempt=delivery.failed_turns + 1,
-        idempotency_key=key_of_event(delivery, envelope.message_id),
-    )
-    return message, context
-
-
-def _sender_of(address: Address | None) -> AgentId | None:
-    """Who sent a message. None also for an AutoGen agent with a name that our rules refuse."""
-    try:
-        return None if address is None else AgentId(*address)
-    except InvalidIdentifier:
-        return None
 
 
 def _readable(envelope: Callable[[], Envelope]) -> Envelope | None:
