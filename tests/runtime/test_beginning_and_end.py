@@ -222,9 +222,6 @@ async def test_a_registration_that_was_cancelled_is_taken_back_at_the_host() -> 
         b"\xff\xff\xff",
         welcome(),
         pb.ConnectResponse(published=pb.Published(through=99)).SerializeToString(),
-        pb.ConnectResponse(
-            calls=[pb.Call(id=1, target=pb.AgentRef(type="", key=""))]
-        ).SerializeToString(),
     ],
 )
 async def test_a_host_that_breaks_the_protocol_is_left_and_all_who_wait_hear_of_it(

@@ -471,3 +471,21 @@ async def test_a_chain_of_calls_that_is_cancelled_in_the_middle_lets_go_of_its_a
             for agent_type in ("a", "b"):
                 assert await runtime.send_message("self", AgentId(agent_type, "x")) == "plain"
     assert asking.cancelled()
+
+
+async def test_an_address_that_no_agent_has_is_rejected() -> None:
+    """A host with looser rules ends no worker; what it sent has an ending."""
+
+    async def do(message: Any, ctx: MessageContext) -> None:
+        pass
+
+    async with running(do) as stage:
+        stage.deliver("lost", ("agent", ""))
+        stage.call(1, agent=("agent", "k" * 300))
+        stage.deliver("found")
+        told = await stage.until_told(3)
+    (_, rejected), (_, failure), (_, outcome) = told
+    assert rejected == Rejected("bad_payload", rejected.detail)
+    assert "invalid agent key ''" in rejected.detail
+    assert failure.code == Code.INVALID_ARGUMENT
+    assert outcome == ACCEPTED

@@ -13,6 +13,7 @@ import pytest
 
 from callboard.agent.calls_made import CallsMade
 from callboard.agent.publishes import Done, UnconfirmedPublishes
+from callboard.agent.retries import Retries
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.broker import Broker
 from callboard.core.deliveries import Deliveries
@@ -20,6 +21,7 @@ from callboard.core.event import Delivery
 from callboard.core.frames import ACCEPTED, Released, Reply, Settlement
 from callboard.core.outbox import HostOutbox
 from callboard.core.queues import AgentQueue
+from callboard.core.retry import Policy
 from callboard.core.turns import Admission, Mailbox
 
 Patch = pytest.MonkeyPatch
@@ -40,8 +42,8 @@ def what_was_out_is_lost_with_its_worker(patch: Patch) -> None:
 
     def take_back(self: AgentQueue, first: Delivery | None = None) -> list[Delivery]:
         returned = original(self, first)
-        for _ in returned[:1]:
-            self.waiting.popleft()
+        if len(returned) > 1:
+            del self.waiting[1]
         return returned
 
     patch.setattr(AgentQueue, "take_back", take_back)
@@ -50,7 +52,7 @@ def what_was_out_is_lost_with_its_worker(patch: Patch) -> None:
 @fault
 def what_was_out_stays_out(patch: Patch) -> None:
     """When a worker is lost, nobody takes back what it had."""
-    patch.setattr(Deliveries, "close_lane", lambda *_: None)
+    patch.setattr(Deliveries, "close_lane", lambda *_, **__: None)
 
 
 @fault
@@ -79,6 +81,57 @@ def a_release_is_taken_for_the_end(patch: Patch) -> None:
         original(self, session, changed, now)
 
     patch.setattr(Deliveries, "settle", settle)
+
+
+@fault
+def nothing_is_fenced_off(patch: Patch) -> None:
+    """After a release a worker takes in what was on its way."""
+    original = Mailbox.deliver
+
+    def deliver(self: Any, delivery: Delivery, body: Any) -> bool:
+        self._fence = None
+        return original(self, delivery, body)
+
+    patch.setattr(Mailbox, "deliver", deliver)
+
+
+@fault
+def failed_turns_are_forgotten(patch: Patch) -> None:
+    """What goes back to the host to be tried later is tried as often as one that is new."""
+    original = Retries.release
+
+    def release(self: Any, activation: Any) -> Any:
+        released = original(self, activation)
+        return released and (released[0], Released(released[1].not_before_s))
+
+    patch.setattr(Retries, "release", release)
+    patch.setattr(Delivery, "to_be_handed_out_again", _as_new)
+
+
+def _as_new(self: Delivery) -> Delivery:
+    return Delivery(self.position, self.agent, self.event, self.attempt, None, self.enqueued_at)
+
+
+@fault
+def an_event_is_given_up_too_early(patch: Patch) -> None:
+    """The last attempt is not made."""
+    original = Policy.wait_s
+
+    def wait_s(self: Policy, failed_turns: int, jitter: float) -> float | None:
+        return original(self, failed_turns + 1, jitter)
+
+    patch.setattr(Policy, "wait_s", wait_s)
+
+
+@fault
+def an_event_waits_behind_others_for_its_next_attempt(patch: Patch) -> None:
+    """It goes to the end of its mailbox."""
+
+    def try_again(self: Any, delivery: Delivery, body: Any, due: float) -> None:
+        self._events.append((delivery, body))
+        self._due = due
+
+    patch.setattr(Mailbox, "try_again", try_again)
 
 
 @fault

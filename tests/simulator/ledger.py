@@ -7,7 +7,8 @@ Promises that it holds a run to (docs/guarantees.md):
 
 * What was acknowledged is handled, or a dead letter, for each agent that it was for.
 * What nobody acknowledged is so for all agents that it was for, or for none.
-* Nothing is handled twice without a reason: the process that handled it first was lost.
+* Nothing is handled twice without a reason: its handler raised, or its process was lost.
+* What a handler raises for is tried as often as the policy of its type says, and no less.
 * An agent sees the events of one publisher on one topic in the order published, first deliveries.
 * One turn at a time for each agent, but for calls that come back along their own chain, and for
   what still runs in a process that has been cut off.
@@ -20,7 +21,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from simulator.story import SUBSCRIBED
+from simulator.story import POLICIES, SUBSCRIBED
 
 if TYPE_CHECKING:
     from simulator.process import Process
@@ -207,13 +208,17 @@ class Ledger:
         if len(dead) > 1:
             msg = f"{event.id} is {len(dead)} dead letters of {agent}"
             raise Broken(msg)
+        failed = [turn for turn in turns if turn.ending in ("raised", "cancelled")]
         for turn in turns[:-1]:
-            if not turn.process.was_troubled:
+            if turn not in failed and not turn.process.was_troubled:
                 msg = f"{agent} gets {event.id} again, and nothing was wrong with {turn.process}"
                 raise Broken(msg)
-        has_failed = any(turn.ending in ("raised", "cancelled") for turn in turns)
-        if dead == ["handler_error"] and not has_failed:
-            msg = f"{event.id} is a dead letter of {agent}, where no handler raised"
+        attempts = POLICIES[agent[0]].max_attempts
+        if dead == ["handler_error"] and len(failed) < attempts:
+            msg = f"{event.id} is dead for {agent} after {len(failed)} of {attempts} attempts"
+            raise Broken(msg)
+        if len(failed) > attempts and not any(turn.process.was_troubled for turn in turns):
+            msg = f"{agent} has tried {event.id} {len(failed)} times, its policy is {attempts}"
             raise Broken(msg)
         return len(done) + len(dead)
 

@@ -26,7 +26,7 @@ from callboard.worker import WorkerRuntime
 from callboard.worker.connection import Connection
 from simulator.ledger import Broken, Turn
 from simulator.network import Channel, Line
-from simulator.story import SUBSCRIBED
+from simulator.story import POLICIES, SUBSCRIBED
 
 if TYPE_CHECKING:
     from simulator.system import System
@@ -84,6 +84,7 @@ class Process:
         self.was_troubled = False
         self.line: Line | None = None
         self.runtime = Runtime(self)
+        self.runtime._runner._retries._jitter = system.chance_of("jitter").random
         self.is_up = asyncio.Event()
         self._numbers = 0
 
@@ -108,6 +109,7 @@ class Process:
                 agent_type,
                 lambda: Worker(self),
                 skip_direct_message_subscription=True,
+                policy=POLICIES[agent_type],
             )
             for kind, pattern in SUBSCRIBED[agent_type]:
                 subscription = TypeSubscription if kind == "type" else TypePrefixSubscription

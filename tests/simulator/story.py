@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal, TypeAlias
 
+from callboard import Policy
+
 LENGTH_S = 20.0
 """For how long things are done to the system; then it is left alone, and has to come to rest."""
 
@@ -28,6 +30,12 @@ SUBSCRIBED = {
     "c": (("type", "news"),),
 }
 """By agent type the topics that it subscribes to."""
+
+POLICIES = {
+    "a": Policy(),
+    "b": Policy(max_attempts=3, backoff_s=0.8),  # soon enough to wait, or so late as to go back
+    "c": Policy(max_attempts=1),
+}
 
 Kind: TypeAlias = Literal["publish", "call", "join", "stop", "kill", "cut"]
 
