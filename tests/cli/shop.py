@@ -7,7 +7,15 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from callboard import AgentRuntime, MessageContext, RoutedAgent, TypeSubscription, event, rpc
+from callboard import (
+    AgentRuntime,
+    MessageContext,
+    Policy,
+    RoutedAgent,
+    TypeSubscription,
+    event,
+    rpc,
+)
 
 
 def say(text: str) -> None:
@@ -26,6 +34,7 @@ class Clerk(RoutedAgent):
     """Prints events; answers calls as they ask."""
 
     agent_type = "clerk"
+    policy = Policy(max_attempts=1)
 
     def __init__(self) -> None:
         super().__init__("a clerk")

@@ -197,6 +197,15 @@ def test_they_are_dropped(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("command", ["replay", "drop"])
+def test_an_empty_name_does_not_mean_everything(command: str) -> None:
+    """It may be of a variable that is not set."""
+    result = run("dead-letters", command, "--reason", "handler_error", "--type", "")
+
+    assert result.code == 2
+    assert "--type and --reason name something" in result.complaint
+
+
+@pytest.mark.parametrize("command", ["replay", "drop"])
 @pytest.mark.parametrize(
     "arguments", [[], ["1", "--all"], ["1", "--type", "a"], ["--all", "--reason", "r"]]
 )

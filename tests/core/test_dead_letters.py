@@ -279,3 +279,40 @@ def test_what_waits_for_a_removed_type_is_buried_step_by_step(
     assert stage.broker.is_idle
     assert stage.broker.queued_bytes == 0
     assert {each.delivery.position for each in stage.dead} == {1, 2, 3, 4, 5}
+
+
+def test_a_type_that_is_only_called_gets_no_replay() -> None:
+    """Its name is another's now: refused, or a dead letter again when it was taken meanwhile."""
+    stage = Stage()
+    session_only = TypeEntry("a", session_only=True)
+    worker = stage.worker("w")
+    worker.register(session_only)
+    worker.publish("x", "y")
+    reject(worker)
+    early = stage.broker.replay(stage.dead[:1])
+    worker.register()
+    stranger = Actor(stage, Session("s", "s", is_foreign=True))
+    stage.broker.join(stranger.session)
+    stranger.register(TypeEntry("a", session_only=True, exclusive=True, calls_only=True))
+
+    late = stage.broker.replay(stage.dead[1:2])
+    stage.keep()
+
+    assert stranger.deliveries() == []
+    assert [(each.position, each.code) for each in late.refused] == [(2, Code.FAILED_PRECONDITION)]
+    assert early.replayed == {1: 3}
+    assert sorted(stage.engine._dead) == [2, 3]
+    assert stage.broker.queued_bytes == 0
+
+
+def test_types_that_end_together_are_buried_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many at a time in all, not each."""
+    monkeypatch.setattr(deliveries, "BURIED_AT_ONCE", 10)
+    stage = Stage()
+    names = [f"t{number}" for number in range(5)]
+    worker = stage.worker("w")
+    entries = [TypeEntry(name, session_only=True) for name in names]
+    worker.register(*entries, subscriptions=[subscribed("news", name) for name in names])
+    worker.publish(*["x"] * 10, topic="news")
+    worker.leave()
+    assert [len(commit.dead) for commit in [stage.broker.take_commit()] if commit] == [10]

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from callboard import (
     AgentId,
     MessageContext,
+    Policy,
     RoutedAgent,
     TopicId,
     TypeSubscription,
@@ -40,6 +41,7 @@ ALL = pb.DeadLetterSelection(all=True)
 class Clerk(RoutedAgent):
     """Refuses all orders unless it is open, and notes what it was handed out."""
 
+    policy = Policy(max_attempts=1)
     is_open = False
     seen: list[str] = []
 

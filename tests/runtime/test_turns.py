@@ -476,7 +476,7 @@ async def test_a_chain_of_calls_that_is_cancelled_in_the_middle_lets_go_of_its_a
 async def test_an_address_that_no_agent_has_is_rejected() -> None:
     """A host with looser rules ends no worker; what it sent has an ending."""
 
-    async def do(message: Any, ctx: MessageContext) -> None:
+    async def do(agent: Doing, message: Any, ctx: MessageContext) -> None:
         pass
 
     async with running(do) as stage:

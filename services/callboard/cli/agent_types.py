@@ -40,7 +40,7 @@ def run_remove(name: str, *, as_json: bool, operators: str | None, **given: obje
         waited = (
             "1 event that waited for it is a dead letter now"
             if count == 1
-            else f"{count} events that waited for it are dead letters now"
+            else f"{count} events that waited for it become dead letters"
         )
         typer.echo(f"removed agent type {printable(name)}; {waited}")
 

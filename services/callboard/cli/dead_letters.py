@@ -102,8 +102,8 @@ def run_show(position: int, *, as_json: bool, operators: str | None, **given: ob
 def run_replay(
     positions: Sequence[int],
     *,
-    agent_type: str,
-    reason: str,
+    agent_type: str | None,
+    reason: str | None,
     every: bool,
     as_json: bool,
     operators: str | None,
@@ -141,8 +141,8 @@ def run_replay(
 def run_drop(
     positions: Sequence[int],
     *,
-    agent_type: str,
-    reason: str,
+    agent_type: str | None,
+    reason: str | None,
     every: bool,
     as_json: bool,
     operators: str | None,
@@ -167,14 +167,18 @@ def run_drop(
 
 
 def _selection(
-    positions: Sequence[int], agent_type: str, reason: str, *, every: bool
+    positions: Sequence[int], agent_type: str | None, reason: str | None, *, every: bool
 ) -> pb.DeadLetterSelection:
     """What the command line means. Raises `UsageError` when it says nothing, or too much."""
+    if "" in (agent_type, reason):
+        # Of a variable that is not set, it may be: that must not mean all of them.
+        msg = "--type and --reason name something, they are not empty"
+        raise UsageError(msg)
     if sum((bool(positions), bool(agent_type or reason), every)) != 1:
         msg = "say which: POSITION, or --type or --reason or both, or --all"
         raise UsageError(msg)
     return pb.DeadLetterSelection(
-        positions=positions, agent_type=agent_type, reason=reason, all=every
+        positions=positions, agent_type=agent_type or "", reason=reason or "", all=every
     )
 
 

@@ -147,8 +147,8 @@ def replay(
     begin(log_level or "warning", log_format, debug=debug)
     module("dead_letters").run_replay(
         positions or [],
-        agent_type=agent_type or "",
-        reason=reason or "",
+        agent_type=agent_type,
+        reason=reason,
         every=every,
         as_json=as_json,
         operators=operators,
@@ -179,8 +179,8 @@ def drop(
     begin(log_level or "warning", log_format, debug=debug)
     module("dead_letters").run_drop(
         positions or [],
-        agent_type=agent_type or "",
-        reason=reason or "",
+        agent_type=agent_type,
+        reason=reason,
         every=every,
         as_json=as_json,
         operators=operators,

@@ -70,4 +70,4 @@ def plain(message: Message) -> dict[str, Any]:
 
 def show_json(message: Message) -> None:
     """Print ``message`` as JSON."""
-    typer.echo(json.dumps(plain(message), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(plain(message), indent=2))

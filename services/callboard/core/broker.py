@@ -298,7 +298,8 @@ class Broker:
 
         ``positions`` are what `Engine.commit` has returned.
         """
-        agenda, enqueue = self._agenda, self._deliveries.enqueue
+        agenda, deliveries = self._agenda, self._deliveries
+        enqueue, enqueue_checked = deliveries.enqueue, deliveries.enqueue_checked
         agenda.committing_count -= 1
         given = iter(positions)
         told: Session | None = None
@@ -307,7 +308,7 @@ class Broker:
             for agent in append.targets:
                 delivery = Delivery(next(given), agent, append.event, 0, None, now)
                 if session.is_foreign:
-                    self._enqueue_foreign(delivery, now)
+                    enqueue_checked(delivery, now)
                 else:
                     enqueue(delivery, now)
             session.outbox.published_through = append.number
@@ -413,18 +414,6 @@ class Broker:
             if (agent := (name, source)) != sender
             if (state := known(name)) is not None and state.takes_events
         )
-
-    def _enqueue_foreign(self, delivery: Delivery, now: float) -> None:
-        """Of a worker with looser rules: agents of our own protocol have no such keys."""
-        agent_type, key = delivery.agent
-        state = self.types.get(agent_type)
-        try:
-            if state is not None and not state.is_exclusive:
-                check_key("agent key", key)
-        except CallboardError as error:
-            self._deliveries.kill(delivery, "invalid_key", str(error), now)
-        else:
-            self._deliveries.enqueue(delivery, now)
 
     def _claimant(self, session: Session, entry: TypeEntry) -> str | None:
         """The worker that keeps ``session`` from serving a type; None when none does."""

@@ -99,7 +99,7 @@ class DeadLetters:
             counters.replayed += 1
             errand.replayed[former.position] = number
             delivery = Delivery(number, former.agent, former.event, 0, None, now)
-            self._deliveries.enqueue(delivery, now)
+            self._deliveries.enqueue_checked(delivery, now)
         for position, errand in commit.drops:
             was_there = next(numbers) != 0
             counters.dropped += was_there
@@ -117,6 +117,9 @@ class DeadLetters:
         if state is None:
             reason = f"there is no agent type {agent_type!r} now: start a worker that registers it"
             return Code.NOT_FOUND, reason
+        if not state.takes_events:
+            reason = f"{agent_type!r} is now a type of an AutoGen worker, which takes calls alone"
+            return Code.FAILED_PRECONDITION, reason
         try:
             if not state.is_exclusive:
                 check_key("agent key", key)

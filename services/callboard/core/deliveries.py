@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callboard.core.commit import DeadLetter, Errand
-from callboard.core.errors import Code
+from callboard.core.errors import CallboardError, Code
 from callboard.core.frames import Accepted, Refusal, Rejected, Settlement
+from callboard.core.identity import check_key
 
 if TYPE_CHECKING:
     from callboard.core.agenda import Agenda
@@ -84,6 +85,7 @@ class Deliveries:
         self._out: dict[int, tuple[Delivery, AgentQueue, AgentTypeState]] = {}
         self._held_back: list[tuple[float, str, str]] = []
         self._burials: deque[Burial] = deque()
+        self._burial_room = BURIED_AT_ONCE
         self.waiting_count = 0
         self.queued_bytes = 0
 
@@ -98,10 +100,25 @@ class Deliveries:
 
     # In and out.
 
+    def enqueue_checked(self, delivery: Delivery, now: float) -> None:
+        """`enqueue` for what was judged by looser rules, or before others served its type.
+
+        Agents of our own protocol have no key that breaks its rules: it becomes a dead letter.
+        """
+        agent_type, key = delivery.agent
+        state = self._types.get(agent_type)
+        try:
+            if state is not None and not state.is_exclusive:
+                check_key("agent key", key)
+        except CallboardError as error:
+            self.kill(delivery, "invalid_key", str(error), now)
+        else:
+            self.enqueue(delivery, now)
+
     def enqueue(self, delivery: Delivery, now: float) -> None:
         """The engine has ``delivery``: hand it out, or let it wait."""
         state = self._types.get(delivery.agent[0])
-        if state is None:
+        if state is None or not state.takes_events:
             detail = "its agent type ended before it was handed out"
             self.kill(delivery, "no_such_type", detail, now)
             return
@@ -282,22 +299,26 @@ class Deliveries:
         So many at once, the others by `bury`.
         """
         self._burials.append(Burial(deque(state.queues.busy()), reason, detail, now, errand))
-        self.bury(now)
+        self._bury_some(now)
         if any(entry[1] == state.name for entry in self._held_back):
             self._held_back = [entry for entry in self._held_back if entry[1] != state.name]
             heapq.heapify(self._held_back)
 
     def bury(self, now: float) -> None:
         """Go on with what waited for types that have ended."""
-        room = BURIED_AT_ONCE
+        self._burial_room = BURIED_AT_ONCE
+        self._bury_some(now)
+
+    def _bury_some(self, now: float) -> None:
+        """As much as there is room for until `bury`: many types may end together."""
         while self._burials:
             burial = self._burials[0]
             while burial.queues:
                 waiting = burial.queues[0].waiting
                 while waiting:
-                    if not room:
+                    if not self._burial_room:
                         return
-                    room -= 1
+                    self._burial_room -= 1
                     self.waiting_count -= 1
                     self.kill(waiting.popleft(), burial.reason, burial.detail, now)
                 burial.queues.popleft()

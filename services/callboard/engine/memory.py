@@ -11,6 +11,9 @@ from time import time_ns
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import EVERY, Selection
 from callboard.engine.contract import PAGE_BYTES
+from callboard.log import Logger
+
+log = Logger(__name__)
 
 MAX_DEAD_LETTERS = 10_000
 """Dead letters kept; with more the oldest are forgotten."""
@@ -53,12 +56,16 @@ class MemoryEngine:
             replayed = [self._replay(each.letter.delivery.position) for each in commit.replays]
             dropped = [each.position if self._forget(each.position) else 0 for each in commit.drops]
             numbers = [*numbers, *replayed, *dropped]
+        forgotten = 0
         for letter in commit.dead:
             self._dead[letter.delivery.position] = letter
             insort(self._dead_positions, letter.delivery.position)
             self._dead_bytes += _size_of(letter)
-        while len(self._dead) > MAX_DEAD_LETTERS or self._dead_bytes > MAX_DEAD_LETTER_BYTES:
-            self._forget(next(iter(self._dead)))
+            while len(self._dead) > MAX_DEAD_LETTERS or self._dead_bytes > MAX_DEAD_LETTER_BYTES:
+                self._forget(next(iter(self._dead)))
+                forgotten += 1
+        if forgotten:
+            log.warning("too many dead letters: the oldest are forgotten", count=forgotten)
         return numbers
 
     async def dead_letters(
