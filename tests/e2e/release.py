@@ -168,9 +168,9 @@ class Release:
         try:
             text = self._core.read_namespaced_pod_log(pod, self.namespace, tail_lines=tail_lines)
         except client.ApiException as error:
-            if error.status != HTTPStatus.BAD_REQUEST:
+            if error.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
                 raise
-            return ""  # not started yet
+            return ""  # not started yet, or not known to its kubelet yet
         return str(text)
 
     def finish(self, pod: str) -> str:
