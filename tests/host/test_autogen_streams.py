@@ -211,8 +211,9 @@ async def test_a_registration_that_comes_after_its_stream_keeps_nothing_from_oth
             grpc.StatusCode.UNAVAILABLE,
             "the stream of this client-id has ended: it has to open another one first",
         )
+        successor = Raw(channel, "successor")
         for agent_type in ("a", *(f"b{each}" for each in range(1, number + 1))):
-            await Raw(channel, "successor").register(agent_type)
+            await successor.register(agent_type)
         again = Raw(channel, "lost")
         await again.stream.initial_metadata()
         await again.register("c")
@@ -323,7 +324,8 @@ async def test_a_host_without_room_for_a_worker_says_so() -> None:
         Host(port=0, limits=BrokerLimits(max_types=1)) as host,
         channel_to(host) as channel,
     ):
-        await Raw(channel, "first").stream.initial_metadata()
+        first = Raw(channel, "first")
+        await first.stream.initial_metadata()
         second = Raw(channel, "second")
         assert await second.stream.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "the host keeps 1 agent types" in await second.stream.details()
