@@ -65,7 +65,11 @@ class Published:
 
 @dataclass(eq=False)
 class Turn:
-    """A run of a handler."""
+    """A run of a handler.
+
+    Attributes:
+        is_stray: It began in a process that had been cut off and did not know: there are no leases.
+    """
 
     process: Process
     agent: Agent
@@ -73,6 +77,7 @@ class Turn:
     chain: tuple[str, ...]
     is_event: bool
     ending: str | None = None
+    is_stray: bool = False
 
 
 @dataclass(eq=False)
@@ -123,6 +128,7 @@ class Ledger:
     def begins(self, turn: Turn) -> None:
         """A handler begins."""
         agent, process = turn.agent, turn.process
+        turn.is_stray = process.is_cut_off
         others = list(self._running[agent])
         self._running[agent].append(turn)
         for other in others:
@@ -209,7 +215,7 @@ class Ledger:
             msg = f"{event.id} is {len(dead)} dead letters of {agent}"
             raise Broken(msg)
         failed = [turn for turn in turns if turn.ending in ("raised", "cancelled")]
-        for turn in turns[:-1]:
+        for turn in [turn for turn in turns if not turn.is_stray][:-1]:
             if turn not in failed and not turn.process.was_troubled:
                 msg = f"{agent} gets {event.id} again, and nothing was wrong with {turn.process}"
                 raise Broken(msg)

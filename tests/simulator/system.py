@@ -22,8 +22,11 @@ from simulator.network import Ending, Line
 from simulator.process import Process, chance_for
 from simulator.story import CLIENTS, LENGTH_S, TYPES, Step, Story
 
-REST_S = 120.0
-"""How long the system may take to come to rest when it is left alone."""
+REST_S = 1200.0
+"""How long the system may take to come to rest when it is left alone.
+
+Agents that call each other in a circle wait for deadlines, in each attempt anew.
+"""
 
 RESTART_S = 0.5
 """How long a process takes to start that takes another's place."""
