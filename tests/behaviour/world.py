@@ -27,6 +27,10 @@ TESTS = Path(__file__).parent.parent
 CALLBOARD = Path(sys.executable).with_name("callboard")
 
 
+LEASE_S = "3"
+"""Of hosts: shorter than by default, so that who was killed is not waited for so long."""
+
+
 class Process:
     """A ``callboard`` command in a child process.
 
@@ -38,6 +42,7 @@ class Process:
         self.child = subprocess.Popen(
             [CALLBOARD, *arguments],
             cwd=TESTS,
+            env=os.environ | {"CALLBOARD_LEASE_S": LEASE_S},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -83,6 +88,13 @@ class Cluster:
         self.workers.append(worker)
         worker.wait_for("ready")
         return worker
+
+    def replace_host(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End the host, and start another one at its address, which knows nothing."""
+        self.host.stop(how)
+        self.host.log.close()
+        self.host = Process("host", "--address", self.address)
+        self.host.wait_for("listening on ")
 
     def stop(self) -> None:
         """Stop what still runs, workers first; each has to leave in good order."""
@@ -178,7 +190,7 @@ async def local_world(setup: Callable[[AgentRuntime], Awaitable[None]]) -> Async
 
 
 @asynccontextmanager
-async def remote_world(address: str) -> AsyncIterator[World]:
+async def remote_world(address: str, **options: Any) -> AsyncIterator[World]:
     """The agents behind the host at ``address``."""
-    async with WorkerRuntime(address) as runtime:
+    async with WorkerRuntime(address, **options) as runtime:
         yield World(runtime)

@@ -39,7 +39,7 @@ def best_of(run: Callable[[], float]) -> float:
 def joined(broker: Broker, name: str, types: list[str], topic: str = "t") -> Session:
     """A worker that serves ``types``, each subscribed to ``topic``."""
     session = Session(name, name)
-    broker.join(session)
+    broker.join(session, 0.0)
     entries = tuple(TypeEntry(each) for each in types)
     subscriptions = tuple(SubscriptionEntry(each, each, "type", topic) for each in types)
     broker.register(session, Registration(1, entries, subscriptions), 0.0)
@@ -179,7 +179,7 @@ def register_one_by_one(types: int) -> float:
     """A worker declares its types one at a time, the whole set each time."""
     broker = Broker(1)
     session = Session("one", "one")
-    broker.join(session)
+    broker.join(session, 0.0)
     entries = tuple(TypeEntry(f"type-{number}") for number in range(types))
     subscriptions = tuple(SubscriptionEntry(e.name, e.name, "type", "t") for e in entries)
     start = process_time()

@@ -15,7 +15,7 @@ ALONE = TypeEntry("a", session_only=True, exclusive=True)
 def foreign(stage: Stage, name: str) -> Actor:
     """A worker that speaks another protocol."""
     actor = Actor(stage, Session(name, name, is_foreign=True))
-    stage.broker.join(actor.session)
+    stage.broker.join(actor.session, 0.0)
     return actor
 
 

@@ -166,7 +166,7 @@ def test_a_replay_to_a_worker_that_does_not_read_is_refused_beyond_its_bound() -
     size = len(b"event") + RECORD_BYTES
     stage = Stage(BrokerLimits(partitions=8, max_exclusive_bytes=size))
     worker = Actor(stage, Session("w", "w", is_foreign=True))
-    stage.broker.join(worker.session)
+    stage.broker.join(worker.session, 0.0)
     alone = TypeEntry("a", session_only=True, exclusive=True)
     worker.register(alone, subscriptions=[subscribed("a", "a")])
     worker.publish("x")
@@ -189,7 +189,7 @@ def test_a_replay_for_a_key_against_the_rules_is_refused() -> None:
     stage = Stage()
     stage.worker("w", "a")
     publisher = Actor(stage, Session("p", "p", is_foreign=True))
-    stage.broker.join(publisher.session)
+    stage.broker.join(publisher.session, 0.0)
     publisher.publish("", topic="a")
     assert [each.reason for each in stage.dead] == ["invalid_key"]
 
@@ -292,7 +292,7 @@ def test_a_type_that_is_only_called_gets_no_replay() -> None:
     early = stage.broker.replay(stage.dead[:1])
     worker.register()
     stranger = Actor(stage, Session("s", "s", is_foreign=True))
-    stage.broker.join(stranger.session)
+    stage.broker.join(stranger.session, 0.0)
     stranger.register(TypeEntry("a", session_only=True, exclusive=True, calls_only=True))
 
     late = stage.broker.replay(stage.dead[1:2])

@@ -12,7 +12,12 @@ from callboard.core.limits import BrokerLimits
 from callboard.host.settings import HostSettings
 
 ON_THE_COMMAND_LINE = {"address", "operators_address", "engine"}
-NOT_SET_FROM_OUTSIDE = {"max_call_bytes", "max_answers_waiting", "max_losses"}
+NOT_SET_FROM_OUTSIDE = {
+    "max_call_bytes",
+    "max_answers_waiting",
+    "max_losses",
+    "max_unread_frames",
+}
 
 
 def test_each_limit_is_set_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -472,8 +472,8 @@ runtime = WorkerRuntime("127.0.0.1:1", connect_timeout_s=0.01)
 is_child = os.fork() == 0
 with contextlib.suppress(ConnectionError):
     asyncio.run(runtime.start())
-identity = runtime._identity
-line = f"{identity.client_id} {identity.incarnation} {runtime._new_id()}\\n"
+greeting = runtime._greeting
+line = f"{greeting.client_id} {greeting.incarnation} {runtime._new_id()}\\n"
 os.write(1, line.encode())  # whole: both write to one pipe
 if not is_child:
     os.wait()

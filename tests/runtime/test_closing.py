@@ -230,7 +230,7 @@ async def test_a_lost_host_does_not_break_off_a_close() -> None:
         stopping = asyncio.create_task(leaving.stop())
         await until(lambda: "close" in diary)
         await host.stop()
-        await leaving.wait_disconnected()
+        await leaving.wait_ready(is_ready=False)
         go_on.set()
         await stopping
         assert diary == ["turn 1", "close", "closed"]

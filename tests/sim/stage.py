@@ -55,7 +55,7 @@ class Stage:
     ) -> Actor:
         """A worker that serves ``types``, each subscribed to the topic of its name by default."""
         actor = Actor(self, Session(name, name))
-        self.broker.join(actor.session)
+        self.broker.join(actor.session, self.now)
         actor.register(*types, subscriptions=subscriptions)
         return actor
 

@@ -122,7 +122,7 @@ class Havoc:
     def _join(self) -> None:
         self._names += 1
         session = Session(f"s{self._names}", self._chance.choice("pqrs"))
-        self._broker.join(session)
+        self._broker.join(session, 0.0)
         self._vandals.append(Vandal(session, self._chance, self._overheard))
 
     def _leave(self, vandal: Vandal) -> None:

@@ -119,7 +119,7 @@ class World:
         limits = self.broker.limits
         worker = ModelWorker(name, limits.partitions, limits.publish_window)
         node = Node(worker, Session(name, name))
-        self.broker.join(node.session)
+        self.broker.join(node.session, self.now)
         self.nodes.append(node)
         self.register(node, types)
         return node

@@ -16,12 +16,16 @@ from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.agent.retries import Retries
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.broker import Broker
+from callboard.core.continuity import Continuity
 from callboard.core.deliveries import Deliveries
-from callboard.core.event import Delivery
-from callboard.core.frames import ACCEPTED, Released, Reply, Settlement
+from callboard.core.event import Delivery, Event
+from callboard.core.frames import ACCEPTED, Publish, Released, Reply, Settlement
+from callboard.core.lease import Lease
+from callboard.core.origins import Origin, Origins
 from callboard.core.outbox import HostOutbox
 from callboard.core.queues import AgentQueue
 from callboard.core.retry import Policy
+from callboard.core.session import Session
 from callboard.core.turns import Admission, Mailbox
 
 Patch = pytest.MonkeyPatch
@@ -184,6 +188,65 @@ def answers_cross(patch: Patch) -> None:
 
 
 @fault
+def turns_outlive_their_lease(patch: Patch) -> None:
+    """A worker that hears nothing of its host goes on all the same."""
+    patch.setattr(TurnRunner, "cut_off", lambda _: None)
+
+
+@fault
+def a_lease_counts_from_its_answer(patch: Patch) -> None:
+    """However long the answer took, and the host has heard nothing since."""
+
+    def renew(self: Lease, length_s: float, now: float) -> None:
+        self._asked_at = None
+        self._renewed_at = now + length_s / 2
+        self.until = now + 1.5 * length_s
+
+    patch.setattr(Lease, "renew", renew)
+
+
+@fault
+def the_host_waits_for_no_lease(patch: Patch) -> None:
+    """Who has lost its stream is over at once."""
+    patch.setattr(Session, "has_lease", False)
+
+
+@fault
+def what_a_cut_line_swallowed_is_not_said_again(patch: Patch) -> None:
+    """A session goes on without it."""
+    patch.setattr(Continuity, "say_again", lambda _: None)
+
+
+@fault
+def what_was_heard_is_said_again(patch: Patch) -> None:
+    """A session goes on with all that nobody has acknowledged, heard or not."""
+    original = Continuity.resume
+
+    def resume(self: Continuity[Any], count: int) -> Any:
+        return original(self, self._said - len(self._kept))
+
+    patch.setattr(Continuity, "resume", resume)
+
+
+@fault
+def a_publisher_is_not_known_again(patch: Patch) -> None:
+    """What it says again in another session is taken for new."""
+
+    def join(self: Origins, incarnation: str, session: Session) -> Origin:
+        origin = Origin(incarnation)
+        origin.session = session
+        return origin
+
+    patch.setattr(Origins, "join", join)
+
+
+@fault
+def what_a_lost_session_had_not_confirmed_is_forgotten(patch: Patch) -> None:
+    """The next one does not say it again."""
+    patch.setattr(UnconfirmedPublishes, "unanswered", [])
+
+
+@fault
 def one_subscriber_is_forgotten(patch: Patch) -> None:
     """An event for several types goes to all but the last."""
     original = Broker._route
@@ -223,9 +286,9 @@ def publishes_are_confirmed_too_early(patch: Patch) -> None:
     """A publisher is told that the host has an event when it is on its way."""
     original = UnconfirmedPublishes.add
 
-    def add(self: UnconfirmedPublishes, done: Done) -> int:
+    def add(self: UnconfirmedPublishes, event: Event, done: Done) -> Publish:
         done(None)
-        return original(self, lambda _: None)
+        return original(self, event, lambda _: None)
 
     patch.setattr(UnconfirmedPublishes, "add", add)
 

@@ -10,8 +10,7 @@ Promises that it holds a run to (docs/guarantees.md):
 * Nothing is handled twice without a reason: its handler raised, or its process was lost.
 * What a handler raises for is tried as often as the policy of its type says, and no less.
 * An agent sees the events of one publisher on one topic in the order published, first deliveries.
-* One turn at a time for each agent, but for calls that come back along their own chain, and for
-  what still runs in a process that has been cut off.
+* One turn at a time for each agent, but for calls that come back along their own chain.
 * A call has one ending: its own answer, or an error for which there is a reason.
 """
 
@@ -65,11 +64,7 @@ class Published:
 
 @dataclass(eq=False)
 class Turn:
-    """A run of a handler.
-
-    Attributes:
-        is_stray: It began in a process that had been cut off and did not know: there are no leases.
-    """
+    """A run of a handler."""
 
     process: Process
     agent: Agent
@@ -77,7 +72,6 @@ class Turn:
     chain: tuple[str, ...]
     is_event: bool
     ending: str | None = None
-    is_stray: bool = False
 
 
 @dataclass(eq=False)
@@ -128,12 +122,10 @@ class Ledger:
     def begins(self, turn: Turn) -> None:
         """A handler begins."""
         agent, process = turn.agent, turn.process
-        turn.is_stray = process.is_cut_off
         others = list(self._running[agent])
         self._running[agent].append(turn)
         for other in others:
-            is_apart = process.is_cut_off or other.process.is_cut_off
-            if other.id not in turn.chain and not is_apart:
+            if other.id not in turn.chain and not other.process.is_lost:
                 msg = f"{agent} runs {turn.id} in {process} and {other.id} in {other.process}"
                 raise Broken(msg)
         self.notes.append(f"{agent} begins {turn.id} in {process}")
@@ -215,7 +207,7 @@ class Ledger:
             msg = f"{event.id} is {len(dead)} dead letters of {agent}"
             raise Broken(msg)
         failed = [turn for turn in turns if turn.ending in ("raised", "cancelled")]
-        for turn in [turn for turn in turns if not turn.is_stray][:-1]:
+        for turn in turns[:-1]:
             if turn not in failed and not turn.process.was_troubled:
                 msg = f"{agent} gets {event.id} again, and nothing was wrong with {turn.process}"
                 raise Broken(msg)

@@ -23,7 +23,9 @@ from callboard import (
 from callboard.agent.calls_made import HOST_GRACE_S
 from callboard.core.errors import CallboardError, RemoteAgentError, Unavailable
 from callboard.worker import WorkerRuntime
-from callboard.worker.connection import Connection
+from callboard.worker.connection import Connection, Greeting
+from callboard.worker.link import HostLink
+from callboard.worker.session import WorkerSession
 from simulator.ledger import Broken, Turn
 from simulator.network import Channel, Line
 from simulator.story import POLICIES, SUBSCRIBED
@@ -31,6 +33,7 @@ from simulator.story import POLICIES, SUBSCRIBED
 if TYPE_CHECKING:
     from simulator.system import System
 
+GREETING_S = 5.0
 DRAIN_S = 5.0
 CALL_S = 10.0
 
@@ -53,19 +56,61 @@ class Raised(Exception):
     """A handler was told to raise."""
 
 
+class Link(HostLink):
+    """A worker's session over lines of the model."""
+
+    process: Process
+
+    def _go_on(self, session: WorkerSession | None, connection: Connection) -> bool:
+        goes_on = super()._go_on(session, connection)
+        if goes_on and connection.welcome.resumed:
+            self.process.system.ledger.counts["sessions resumed"] += 1
+        return goes_on
+
+    async def _dial(self, greeting: Greeting, timeout_s: float) -> Connection:
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout_s
+        while True:
+            line = self.process.dial()
+            channel: Any = Channel(line)
+            try:
+                async with asyncio.timeout_at(min(give_up_at, loop.time() + GREETING_S)):
+                    return await Connection._greet("host:1", channel, greeting)
+            except (TimeoutError, Unavailable) as error:
+                line.cut(0.0, 0.0)
+                await asyncio.sleep(0.1 + self._jitter())
+                if loop.time() >= give_up_at:
+                    raise Unavailable("no host") from error
+            except asyncio.CancelledError:
+                line.cut(0.0, 0.0)
+                raise
+
+
 class Runtime(WorkerRuntime):
-    """A worker's runtime over a line of the model."""
+    """A worker's runtime over lines of the model."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(
             "host:1", client_id=process.name, drain_timeout_s=DRAIN_S, call_timeout_s=CALL_S
         )
         self._process = process
+        self._link = self._new_link()
 
-    async def _connect(self) -> Connection:
-        line = self._process.line = self._process.system.dial(self._process)
-        channel: Any = Channel(line)
-        return await Connection._greet("host:1", channel, self._identity)
+    def _new_link(self) -> HostLink:
+        link = super()._new_link()
+        link.__class__ = Link
+        assert isinstance(link, Link)
+        process: Process | None = getattr(self, "_process", None)
+        if process is not None:
+            link.process = process
+            link._jitter = process.system.chance_of("jitter").random
+        return link
+
+    def lost(self, reason: CallboardError) -> None:
+        """Its session is over: what it had is handed out again."""
+        self._process.was_troubled = True
+        self._process.system.ledger.counts["sessions lost"] += 1
+        super().lost(reason)
 
 
 class Process:
@@ -73,7 +118,9 @@ class Process:
 
     Attributes:
         is_lost: It was killed: what its code does from here on, nobody sees.
-        was_troubled: It was killed, cut off or stopped: what it had may be handed out again.
+        was_troubled: It was killed or stopped, or has lost its session: what it had may be handed
+            out again.
+        is_leaving: It was stopped: it ends, and another takes its place.
     """
 
     def __init__(self, system: System, name: str, types: Sequence[str]) -> None:
@@ -82,6 +129,7 @@ class Process:
         self.types = types
         self.is_lost = False
         self.was_troubled = False
+        self.is_leaving = False
         self.line: Line | None = None
         self.runtime = Runtime(self)
         self.runtime._runner._retries._jitter = system.chance_of("jitter").random
@@ -91,10 +139,15 @@ class Process:
     def __str__(self) -> str:
         return f"{self.name}#{self.system.process_number(self)}"
 
+    def dial(self) -> Line:
+        """A new line to the host."""
+        self.line = self.system.dial(self)
+        return self.line
+
     @property
     def is_cut_off(self) -> bool:
-        """Whether the host may have given its agents to others."""
-        return self.is_lost or self.line is None or not self.line.is_whole
+        """Whether it has no session with the host, or none that goes on."""
+        return self.is_lost or self.is_leaving or not self.runtime._link.is_connected
 
     def new_id(self, of: str) -> str:
         """A name that nothing else has."""
@@ -122,7 +175,7 @@ class Process:
 
     async def stop(self) -> None:
         """Leave, as a pod that gets SIGTERM does."""
-        self.was_troubled = True
+        self.was_troubled = self.is_leaving = True
         await self.runtime.stop()
 
     def kill(self) -> None:

@@ -37,7 +37,7 @@ POLICIES = {
     "c": Policy(max_attempts=1),
 }
 
-Kind: TypeAlias = Literal["publish", "call", "join", "stop", "kill", "cut"]
+Kind: TypeAlias = Literal["publish", "call", "join", "stop", "kill", "cut", "isolate"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Step:
         at_s: When.
         args: By kind. publish: client, topic, key, plans, one an event. call: client, type, key,
             plan, seconds. join: name, types. stop, kill: name. cut: name, and after how many
-            seconds its worker and the host find out.
+            seconds its worker and the host find out, if nothing else tells them. isolate: the same,
+            and for how many seconds no other line can be had.
     """
 
     at_s: float
@@ -112,11 +113,14 @@ def _join(chance: Random, name: str) -> Step:
 
 def _trouble(chance: Random, name: str) -> Step:
     at_s = chance.uniform(1.0, LENGTH_S)
-    kind: Kind = chance.choice(("stop", "kill", "cut", "cut"))
-    if kind != "cut":
-        return Step(at_s, kind, (name,))
-    finds_out = [chance.choice((0.0, 0.1, 3.0)) * chance.random() for _ in range(2)]
-    return Step(at_s, kind, (name, *finds_out))
+    kind: Kind = chance.choice(("stop", "kill", "cut", "cut", "isolate"))
+    finds_out = [chance.choice((0.0, 0.1, 3.0, 60.0)) * chance.random() for _ in range(2)]
+    if kind == "cut":
+        return Step(at_s, kind, (name, *finds_out))
+    if kind == "isolate":
+        seconds = chance.choice((2.0, 12.0, 40.0)) * chance.random()
+        return Step(at_s, kind, (name, seconds, *finds_out))
+    return Step(at_s, kind, (name,))
 
 
 def _traffic(chance: Random) -> Step:

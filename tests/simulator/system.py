@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import grpc
+import grpc.aio
 
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import Commit
@@ -66,6 +67,7 @@ class System:
         self._all: list[Process] = []
         self._chances: dict[str, Random] = {}
         self._actions: list[asyncio.Task[None]] = []
+        self._isolated_until: dict[str, float] = {}
         self._is_over = False
         limits = BrokerLimits(
             partitions=4,
@@ -87,6 +89,8 @@ class System:
         """A line from a process to the host."""
         line = Line(self.chance_of(f"line of {process}"), self.story.latency_s)
         line.host_task = self._tasks.create_task(self._serve(line))
+        if asyncio.get_running_loop().time() < self._isolated_until.get(process.name, 0.0):
+            line.cut(0.0, 0.0)
         return line
 
     async def run(self) -> None:
@@ -117,6 +121,7 @@ class System:
         except CallboardError as error:
             line.to_worker.finish(Ending(status_of(error), str(error)))
         line.is_whole = False
+        line.to_host.end(grpc.aio.EOF)  # a stream that is over has nothing more to read
 
     async def _play(self) -> None:
         for name in CLIENTS:
@@ -151,8 +156,10 @@ class System:
                 if main is not None:
                     main.cancel()
             case "cut" if process is not None and process.line is not None:
-                process.was_troubled = True
                 process.line.cut(*args)
+            case "isolate" if process is not None and process.line is not None:
+                self._isolated_until[name] = asyncio.get_running_loop().time() + args[0]
+                process.line.cut(*args[1:])
 
     def _act(self, action: Coroutine[Any, Any, None]) -> None:
         self._actions.append(self._tasks.create_task(self._acting(action)))
@@ -211,7 +218,7 @@ class System:
         if open_actions:
             left.append(f"{open_actions} actions go on")
         for name, process in self.processes.items():
-            if process.is_cut_off or process.was_troubled:
+            if process.is_cut_off:
                 left.append(f"{name} is to come back")
             elif not process.runtime._runner.is_idle:
                 left.append(f"{name} is busy")

@@ -116,6 +116,9 @@ worker_frames = st.builds(
     cancels=st.lists(numbers, max_size=some),
     surrendered=st.lists(partitions, max_size=some),
     drain=st.booleans(),
+    received=numbers,
+    beat=st.booleans(),
+    leave=st.booleans(),
 )
 
 
@@ -159,11 +162,15 @@ host_frames = st.builds(
     cancels=st.lists(numbers, max_size=some),
     surrenders=st.lists(partitions, max_size=some),
     drain=st.booleans(),
+    received=numbers,
+    lease_ms=counts,
 )
 
 
 def there_and_back(frame: WorkerFrame) -> WorkerFrame:
-    return decode_worker_frame(parse_worker_frame(encode_worker_frame(frame)), {"streams"})
+    return decode_worker_frame(
+        parse_worker_frame(encode_worker_frame(frame)), {"streams", "leases"}
+    )
 
 
 def here_and_back(frame: HostFrame) -> HostFrame:
@@ -195,7 +202,7 @@ def test_an_empty_frame_is_valid_and_means_nothing() -> None:
 
 def test_no_field_of_the_protocol_is_forgotten() -> None:
     """Kinds reserved for later are all that the converters leave out."""
-    reserved = {"hello", "credits", "beat", "welcome", "lease"}
+    reserved = {"hello", "credits", "welcome"}
     theirs = {field.name for field in pb.ConnectRequest.DESCRIPTOR.fields}
     ours = {field.name for field in pb.ConnectResponse.DESCRIPTOR.fields}
 
@@ -351,6 +358,8 @@ ACCEPTED_WITH_EFFECTS = pb.Settlement(number=1, accepted=pb.Accepted(), effects=
         (pb.ConnectRequest(replies=[pb.Reply(call_id=3, error=pb.CallError(code=2))]), "streams"),
         (pb.ConnectRequest(credits=[pb.Credit(call_id=3, count=1)]), "streams"),
         (pb.ConnectRequest(beat=pb.Beat()), "leases"),
+        (pb.ConnectRequest(leave=pb.Leave()), "leases"),
+        (pb.ConnectRequest(received=1), "leases"),
         (pb.ConnectRequest(settlements=[ACCEPTED_WITH_EFFECTS]), "effects"),
         (
             pb.ConnectRequest(
@@ -374,7 +383,7 @@ def test_what_the_host_did_not_announce_is_a_violation(
 ) -> None:
     """A peer never sends what the other side did not announce; the error names what it needs."""
     with pytest.raises(ProtocolViolation, match=f"needs the capability '{capability}'"):
-        decode_worker_frame(message)
+        decode_worker_frame(message, frozenset())
     decode_worker_frame(message, {capability})
 
 

@@ -64,6 +64,11 @@ class CallsMade:
             if not self._open:
                 self._none_open.set()
 
+    @property
+    def none_open(self) -> bool:
+        """Whether no call is open."""
+        return not self._open
+
     async def wait_ended(self) -> None:
         """Return when no call is open."""
         await self._none_open.wait()

@@ -140,6 +140,7 @@ class Turn:
     Attributes:
         id: Names it to the host, as the parent of calls made in it.
         owner: Who runs it. A program may have several runtimes, which know nothing of each other.
+        era: Of the runner, when it began: see `TurnRunner.cut_off`.
         is_open: Whether it has not ended.
         is_dropped: Whether it ended with its runtime: nothing is told of it.
         token: Cancelled when the result is no longer wanted.
@@ -150,6 +151,7 @@ class Turn:
         "_task",
         "activation",
         "delivery",
+        "era",
         "error",
         "id",
         "is_cancelled",
@@ -173,6 +175,7 @@ class Turn:
         self.activation = activation
         self.id = id
         self.delivery = delivery
+        self.era = 0
         self.owner = owner
         self.token = CancellationToken()
         self.is_open = True

@@ -20,6 +20,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, Closings
@@ -96,6 +97,7 @@ class TurnRunner:
     `run`. Outside of `run` what arrives is kept and no turn begins. No turn outlives `run`.
 
     Attributes:
+        lease_until: No turn begins later, in the loop's time.
         max_payload_bytes: The largest reply that the host takes.
         tracer: Makes the spans of turns; None makes none.
     """
@@ -131,6 +133,8 @@ class TurnRunner:
         self._on_response = on_response
         self._max_calls_waiting = max_calls_waiting
         self._partitions = 1
+        self._era = 0
+        self.lease_until = inf
         self.max_payload_bytes = 1 << 62
         self.tracer: Tracer | None = None
         self._factories: dict[str, AgentFactory] = {}
@@ -230,7 +234,7 @@ class TurnRunner:
             self._check(activation)
             return
         match activation.mailbox.call(call):
-            case Admission.RUNS_NOW:
+            case Admission.RUNS_NOW if self._may_begin():
                 activation.mailbox.begin(call.id)
                 turn = self._begin_call(activation, call)
                 self._start(self._run_call(turn, call), f"call {call.id}")
@@ -239,7 +243,7 @@ class TurnRunner:
                 self._output.reply(
                     Reply(call.id, b"", CallFailure(Code.RESOURCE_EXHAUSTED, reason))
                 )
-            case _:
+            case Admission.WAITS:
                 self._waiting_calls[call.id] = activation
                 self._go_on(activation)
 
@@ -272,6 +276,29 @@ class TurnRunner:
                 done.append((partition, grant))
         if done:
             self._output.surrendered(Partitions(asked.agent_type, tuple(done)))
+
+    def cut_off(self) -> None:
+        """The session is lost, and all its grants: others may have the agents by now.
+
+        What waits is dropped, what runs is cancelled, all agents are closed; nothing of it is told,
+        neither now nor when it ends.
+        """
+        self._era += 1
+        self._leaving.clear()
+        self._given_up.clear()
+        self._waiting_calls.clear()
+        for activation in list(self._activations.values()):
+            self._retries.forget(activation)
+            activation.mailbox.drop()
+            factory = self._factories.get(activation.agent_id.type)
+            if activation.mailbox.is_running and factory is not None and factory.makes_new:
+                activation.is_retired = True
+            else:
+                self._let_go_of_instance(activation, factory)
+        for turn in list(self._turns.values()):
+            turn.cancel()
+        for activation in list(self._activations.values()):
+            self._check(activation)
 
     # Life.
 
@@ -359,7 +386,7 @@ class TurnRunner:
     def _tell_event(self, turn: Turn) -> None:
         turn.activation.untold_count -= 1
         outcome = turn.outcome
-        if outcome is None:
+        if outcome is None or turn.era != self._era:
             return
         if turn.error is not None and outcome is ACCEPTED:
             outcome = Rejected("publish_refused", clipped(str(turn.error)))
@@ -372,7 +399,8 @@ class TurnRunner:
         assert reply is not None  # noqa: S101 (for the type checker: the turn of a call has ended)
         if turn.error is not None and reply.error is None:
             reply = Reply(reply.call_id, b"", CallFailure.of(turn.error))
-        self._output.reply(reply)
+        if turn.era == self._era:
+            self._output.reply(reply)
 
     def _activation(self, agent: Address) -> Activation:
         activation = self._activations.get(agent)
@@ -437,22 +465,27 @@ class TurnRunner:
         next turn: that gets a task of its own.
         """
         now, mailbox = asyncio.get_running_loop().time, activation.mailbox
+        at = now()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (for the type checker)
-        give_way_at = now() + SLICE_S
+        give_way_at = at + SLICE_S
         try:
             while self._tasks is not None and not task.cancelling():
                 if activation.is_retired and not mailbox.is_running:
                     self._begin_close(activation)
                 if activation.closing is not None:
                     break  # its end goes on
-                item = mailbox.next(now(), events=not self._is_paused)
+                if at >= self.lease_until:
+                    break  # all of it is about to be dropped
+                item = mailbox.next(at, events=not self._is_paused)
                 if item is None:
                     break
                 await InContext(self._run(activation, item), Context())
-                if now() >= give_way_at and not task.cancelling():
+                at = now()
+                if at >= give_way_at and not task.cancelling():
                     await asyncio.sleep(0)
-                    give_way_at = now() + SLICE_S
+                    at = now()
+                    give_way_at = at + SLICE_S
         finally:
             activation.is_served = False
         if task.cancelling() and not mailbox.is_idle and activation.closing is None:
@@ -488,7 +521,8 @@ class TurnRunner:
             if self._is_stopping(turn, error):
                 raise
             policy, is_leaving = self._policy_of(turn), self._is_leaving(turn.activation)
-            self._retries.fail(turn, delivery, incoming, error, policy, is_leaving=is_leaving)
+            if turn.era == self._era:
+                self._retries.fail(turn, delivery, incoming, error, policy, is_leaving=is_leaving)
         self._end(turn)
 
     async def _handle_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
@@ -545,11 +579,15 @@ class TurnRunner:
 
     def _begin(self, activation: Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
         turn = Turn(activation, turn_id, delivery, self)
+        turn.era = self._era
         self._busy.add(activation)
         self._idle.clear()
         activation.untold_count += 1
         self._turns[turn_id] = turn
         return turn
+
+    def _may_begin(self) -> bool:
+        return asyncio.get_running_loop().time() < self.lease_until
 
     def _is_stopping(self, turn: Turn, error: BaseException) -> bool:
         """Whether the runner's end, rather than the turn's, has ended it. If so it is dropped."""

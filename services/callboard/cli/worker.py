@@ -70,13 +70,14 @@ async def _serve(settings: WorkerSettings, targets: Sequence[Target]) -> None:
             if provider is not None:
                 last_resort.flush = provider.shutdown
             log.debug("connecting", host=settings.host)
+            telling: asyncio.Task[None] | None = None
             try:
                 async with signals.cut_short():
                     await runtime.start()
                     is_connected = True
                     for target in targets:
                         await target.register(runtime)
-                    await health.set_ready(is_ready=True)
+                    telling = asyncio.create_task(_tell_readiness(runtime, health))
                     typer.echo("ready")
                     await runtime.wait_disconnected()
                     await health.set_ready(is_ready=False)  # a turn may take longer to end
@@ -84,9 +85,20 @@ async def _serve(settings: WorkerSettings, targets: Sequence[Target]) -> None:
                         msg = f"lost the host at {settings.host}, and a turn does not end"
                         raise Unavailable(msg)
             finally:
+                if telling is not None:
+                    telling.cancel()
                 await health.set_ready(is_ready=False)
                 if is_connected:
                     await _stop(runtime, LAST_TURNS_S if signals.have_come else LOST_S)
+
+
+async def _tell_readiness(runtime: WorkerRuntime, health: Health) -> None:
+    """Tell whenever the host can reach the worker's agents, or cannot."""
+    while True:
+        await runtime.wait_ready()
+        await health.set_ready(is_ready=True)
+        await runtime.wait_ready(is_ready=False)
+        await health.set_ready(is_ready=False)
 
 
 async def _stop(runtime: WorkerRuntime, within_s: float) -> None:

@@ -18,14 +18,16 @@ class Agenda:
     Attributes:
         commit: Gathers what the engine is to keep next.
         committing_count: Commits taken that the engine has not confirmed.
+        lapsed: Sessions that have ended because their lease ran out.
     """
 
-    __slots__ = ("_awake", "commit", "committing_count", "counters")
+    __slots__ = ("_awake", "commit", "committing_count", "counters", "lapsed")
 
     def __init__(self) -> None:
         self.commit = Commit()
         self.committing_count = 0
         self.counters = Counters()
+        self.lapsed: list[Session] = []
         # In the order in which they woke: sets are ordered by address, and runs must replay
         # exactly.
         self._awake: dict[Session, None] = {}

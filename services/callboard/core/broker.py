@@ -57,7 +57,9 @@ from callboard.core.frames import (
 )
 from callboard.core.grants import Serials
 from callboard.core.identity import check_key
+from callboard.core.leases import Leases
 from callboard.core.limits import BrokerLimits, Counters, too_large
+from callboard.core.origins import Origins
 from callboard.core.placer import Placer
 from callboard.core.queues import Lane
 from callboard.core.registrations import checked, fitting, uncontested
@@ -85,6 +87,8 @@ class Broker:
         self._deliveries = Deliveries(self.types, self.limits, self._agenda)
         self._exchange = Exchange(self.types, self._deliveries, self.limits, self._agenda)
         self._placer = Placer(self.types, self._deliveries, self._exchange, self._agenda)
+        self._leases = Leases(self.limits)
+        self._origins = Origins()
         self._dead_letters = DeadLetters(self.types, self._deliveries, self.limits, self._agenda)
 
     # What the shell asks for.
@@ -92,6 +96,11 @@ class Broker:
     def take_awake(self) -> KeysView[Session]:
         """The sessions whose outbox got something since the last time, in that order."""
         return self._agenda.take_awake()
+
+    def take_lapsed(self) -> list[Session]:
+        """The sessions that have ended since the last time because their lease ran out."""
+        lapsed, self._agenda.lapsed = self._agenda.lapsed, []
+        return lapsed
 
     def take_commit(self) -> Commit | None:
         """What the engine is to keep next; None when there is nothing. `committed` is to follow."""
@@ -108,19 +117,30 @@ class Broker:
             self._exchange.next_deadline(),
             self._deliveries.next_due(),
             self.types.next_deadline(),
+            self._leases.next_deadline(),
+            self._origins.next_deadline(),
         )
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: float) -> None:
         """Let time have its effects.
 
-        Calls expire, released deliveries become due, what stayed of returned types goes, and more
-        of what waited for types that have ended becomes dead letters.
+        Leases run out, calls expire, released deliveries become due, what stayed of returned types
+        goes, and more of what waited for types that have ended becomes dead letters.
         """
+        for session in self._leases.expired(now):
+            self.leave(session, now)
+            self._agenda.lapsed.append(session)
+        self._origins.expire(now)
         self.types.expire(now)
         self._exchange.expire(now)
         self._deliveries.release_due(now)
         self._deliveries.bury(now)
+
+    @property
+    def lease_ms(self) -> int:
+        """How long sessions live that nothing is heard of, as workers are told."""
+        return self._leases.length_ms
 
     @property
     def is_idle(self) -> bool:
@@ -158,17 +178,51 @@ class Broker:
 
     # Sessions.
 
-    def join(self, session: Session) -> None:
-        """A worker is there."""
+    def join(self, session: Session, now: float, confirmed: int = 0) -> None:
+        """A worker is there.
+
+        What its incarnation has published in earlier sessions is known, and answered again beyond
+        ``confirmed``, the number up to which it has heard the answers.
+        """
         self.sessions[session.id] = session
+        origin = session.origin = self._origins.join(session.incarnation, session)
+        outbox = session.outbox
+        outbox.published_through = origin.answered
+        outbox.publishes_refused.extend(each for each in origin.refused if each.number > confirmed)
+        if origin.answered:
+            self._agenda.wake(session)
+        if session.has_lease:
+            self._leases.renew(session, now)
+
+    def part(self, session: Session) -> None:
+        """The stream of a session that outlives it is lost."""
+        session.is_parted = True
+
+    def resume(self, session: Session, received: int, now: float) -> None:
+        """A session that is not over has another stream; its worker has had so many frames.
+
+        Raises `ProtocolViolation`: it cannot have.
+        """
+        session.outbox.resume(received)
+        session.is_parted = False
+        self._leases.renew(session, now)
+        self._deliveries.resume(session)
+        self._agenda.wake(session)
 
     def take(self, session: Session, frame: WorkerFrame, now: float) -> None:
         """``session`` has said a frame: ends of turns first, then what may end their grants.
 
         Raises:
-            ProtocolViolation: It has more publishes unanswered than twice its window, or does not
-                read what it is answered. Its stream is to end; what it said counts.
+            ProtocolViolation: It has more publishes unanswered than twice its window, does not read
+                what it is answered, or acknowledges what it was never sent. Its stream is to end;
+                what it said counts.
         """
+        if session.outbox.took_in(frame.received):
+            self._agenda.wake(session)
+        if frame.beat and session.is_live:
+            self._leases.renew(session, now)
+            session.outbox.lease_ms = self._leases.length_ms
+            self._agenda.wake(session)
         if frame.settlements:
             self.settle(session, frame.settlements, now)
         for reply in frame.replies:
@@ -183,9 +237,15 @@ class Broker:
             self.cancel(session, call_id)
         for given_up in frame.surrendered:
             self.surrendered(session, given_up, now)
+        self._take_leave(session, frame, now)
+        self._check_pace(session)
+
+    def _take_leave(self, session: Session, frame: WorkerFrame, now: float) -> None:
         if frame.drain:
             self.drain(session, now)
-        self._check_pace(session)
+        if frame.leave:
+            session.draining = True
+            self.leave(session, now)
 
     def register(self, session: Session, registration: Registration, now: float) -> None:
         """``session`` says all that it serves: what is invalid is refused by entry, the rest holds.
@@ -249,6 +309,8 @@ class Broker:
         session.is_live = False
         if self.sessions.get(session.id) is session:
             del self.sessions[session.id]
+        self._leases.end(session)
+        self._origins.leave(session, now)
         self._exchange.lose(session)
         declared = session.registration.subscriptions
         for name in list(session.lanes):
@@ -270,11 +332,12 @@ class Broker:
             return
         appends = self._agenda.commit.appends
         counters = self._agenda.counters
+        origin = session.origin
         for publish in publishes:
             number = publish.number
-            if number <= session.last_publish:
+            if number <= origin.last:
                 continue
-            session.last_publish = number
+            origin.last = number
             event = publish.event
             targets: tuple[Address, ...] = ()
             try:
@@ -303,6 +366,7 @@ class Broker:
         agenda.committing_count -= 1
         given = iter(positions)
         told: Session | None = None
+        window = self.limits.publish_window
         for append in commit.appends:
             session = append.session
             for agent in append.targets:
@@ -311,12 +375,10 @@ class Broker:
                     enqueue_checked(delivery, now)
                 else:
                     enqueue(delivery, now)
-            session.outbox.published_through = append.number
-            if append.refusal is not None:
-                session.outbox.publishes_refused.append(append.refusal)
-            if session is not told and session.is_live:
-                told = session
-                agenda.wake(session)
+            publisher = session.origin.answer(append.number, append.refusal, window)
+            if publisher is not None and publisher is not told:
+                told = publisher
+                agenda.wake(publisher)
         if commit.errands:
             self._dead_letters.committed(commit, given, now)
         for session, number, refusal in commit.settled:
@@ -443,13 +505,18 @@ class Broker:
     def _check_pace(self, session: Session) -> None:
         """Raise `ProtocolViolation` when ``session`` says more than it may before it hears."""
         outbox, limits = session.outbox, self.limits
-        unanswered, window = session.last_publish - outbox.published_through, limits.publish_window
+        origin, window = session.origin, limits.publish_window
+        unanswered = origin.last - origin.answered
         if unanswered > 2 * window:
             msg = f"{unanswered} publishes are unanswered, the window is {window}"
             raise ProtocolViolation(msg)
         waiting, limit = outbox.answer_count, limits.max_answers_waiting
         if waiting > limit:
             msg = f"{waiting} answers wait for a worker that does not read, the limit is {limit}"
+            raise ProtocolViolation(msg)
+        continuity = outbox.continuity
+        if continuity is not None and continuity.kept_count > limits.max_unread_frames:
+            msg = f"{continuity.kept_count} frames are not acknowledged"
             raise ProtocolViolation(msg)
 
     def _with_room(

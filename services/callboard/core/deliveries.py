@@ -152,6 +152,10 @@ class Deliveries:
             return
         out = queue.out
         lane = session.lanes[state.name]
+        if session.is_parted:
+            lane.ready.append(queue)
+            queue.is_listed = True
+            return
         share = 1 if (out or waiting)[0].losses else self._agent_share
         count = min(len(waiting), share - len(out), lane.room)
         if count > 0:
@@ -250,6 +254,13 @@ class Deliveries:
         for queue in state.queues.in_partition(partition):
             self.hand_out(state, queue)
 
+    def resume(self, session: Session) -> None:
+        """``session`` has a stream again: hand out what waited for that."""
+        for name, lane in session.lanes.items():
+            state = self._types.get(name)
+            if state is not None:
+                self._serve(state, lane)
+
     def end_grant(self, state: AgentTypeState, partition: int, lane: Lane) -> None:
         """Nobody holds ``partition`` any more: take back what is out.
 
@@ -340,7 +351,7 @@ class Deliveries:
         self._serve(state, lane)
 
     def _serve(self, state: AgentTypeState, lane: Lane) -> None:
-        while lane.room > 0 and lane.ready:
+        while lane.room > 0 and lane.ready and not lane.session.is_parted:
             queue = lane.ready.popleft()
             queue.is_listed = False
             self.hand_out(state, queue)

@@ -235,7 +235,13 @@ class Partitions(NamedTuple):
 
 @dataclass(slots=True)
 class WorkerFrame:
-    """What a worker has to say at one moment, after its ``hello``."""
+    """What a worker has to say at one moment, after its ``hello``.
+
+    Attributes:
+        received: Frames of the host that were taken in, over all streams of the session.
+        beat: Asks for the lease to be renewed.
+        leave: The session is over: nothing of it runs or will run.
+    """
 
     register: Registration | None = None
     publishes: list[Publish] = field(default_factory=list)
@@ -245,6 +251,9 @@ class WorkerFrame:
     cancels: list[int] = field(default_factory=list)
     surrendered: list[Partitions] = field(default_factory=list)
     drain: bool = False
+    received: int = 0
+    beat: bool = False
+    leave: bool = False
 
 
 @dataclass(slots=True)
@@ -252,6 +261,9 @@ class HostFrame:
     """What a host has to say at one moment, after its ``welcome``.
 
     Attributes:
+        received: Frames of the worker that were taken in, over all streams of the session.
+        lease_ms: How long the session lives from the sending of the beat that this answers; 0
+            answers none.
         published_through: All publishes up to this number are answered; 0 says nothing.
         published_beyond: Publishes beyond that number that are answered as well.
         settled_through: All settlements up to this number are answered; 0 says nothing.
@@ -270,3 +282,5 @@ class HostFrame:
     cancels: list[int] = field(default_factory=list)
     surrenders: list[Partitions] = field(default_factory=list)
     drain: bool = False
+    received: int = 0
+    lease_ms: int = 0

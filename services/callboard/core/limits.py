@@ -39,6 +39,11 @@ class BrokerLimits:
             fail with RESOURCE_EXHAUSTED.
         max_answers_waiting: Answers that may wait until a session reads them; with more it does not
             read, which is a violation. Above ``max_open_calls`` and twice ``publish_window``.
+        max_unread_frames: Frames that may be said to a worker that does not tell what it has taken
+            in, which is a violation. One that does never leaves more than some of them open.
+        lease_s: How long a worker may be silent before it loses what it holds, by its own clock.
+        lease_margin_s: How much longer a host waits before it gives that to others. For turns that
+            are cancelled to end, and for clocks that do not go alike.
         call_timeout_s: The deadline of a call that names none.
         max_losses: With how many sessions lost while it may have been running an event becomes a
             dead letter. One is a machine that failed, three are no chance.
@@ -58,6 +63,9 @@ class BrokerLimits:
     max_call_bytes: int = 256 << 20
     max_unread_bytes: int = 256 << 20
     max_answers_waiting: int = 65_536
+    max_unread_frames: int = 16_384
+    lease_s: float = 10.0
+    lease_margin_s: float = 1.0
     call_timeout_s: float = 300.0
     max_losses: int = 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
+from callboard.core.continuity import Continuity
 from callboard.core.frames import (
     MAX_FRAME_BYTES,
     MAX_FRAME_ITEMS,
@@ -27,16 +28,21 @@ class HostOutbox:
     its agents, its own calls; what answers it may be as much as it asks, so the broker ends a
     session that does not read (`answer_count`), and lets calls and answers fail for which there is
     no room (`unread_bytes`). Nothing here refuses, because those bounds are kept before. A call
-    that ends before it was said is never said.
+    that ends before it was said is never said. What a worker has to acknowledge counts until it
+    has.
 
     Attributes:
+        continuity: The frames said that the worker may want again; None: it never will.
         published_through: All publishes up to this number are answered.
         settled_through: All settlements up to this number are answered.
-        unread_bytes: What the calls and replies that wait to be said count for.
+        unread_bytes: What calls and replies count for that wait to be read.
+        lease_ms: Answers a beat; 0: there is none.
         drain: Leaves last, when nothing else is to be said.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_frames: bool = False) -> None:
+        self.continuity: Continuity[HostFrame] | None = Continuity() if keeps_frames else None
+        self.lease_ms = 0
         self.registered: list[Registered] = []
         self.published_through = 0
         self.publishes_refused: deque[Refusal] = deque()
@@ -51,12 +57,14 @@ class HostOutbox:
         self._cancels: deque[int] = deque()
         self._told_published = 0
         self._told_settled = 0
+        self._unread_answers = 0
 
     @property
     def answer_count(self) -> int:
-        """What waits to be said because the worker said something."""
+        """What waits to be read because the worker said something."""
         return (
-            len(self.registered)
+            self._unread_answers
+            + len(self.registered)
             + len(self.publishes_refused)
             + len(self.settlements_refused)
             + len(self._replies)
@@ -119,6 +127,46 @@ class HostOutbox:
         Answers to publishes and settlements count apart: at most `MAX_FRAME_ITEMS` refusals of
         each.
         """
+        continuity = self.continuity
+        if continuity is None:
+            return self._take_new()
+        again = continuity.say_again()
+        if again is not None:
+            again.lease_ms = 0  # told by the welcome; it must not be taken for a later answer
+            return again
+        frame = self._take_new()
+        if frame is None:
+            if not continuity.owes:
+                return None
+            frame = HostFrame()
+        self.unread_bytes += _size_of_messages(frame)
+        self._unread_answers += _answers_in(frame)
+        return continuity.say(frame)
+
+    def took_in(self, received: int) -> bool:
+        """A frame of the worker was taken in; it has taken in ``received`` of ours.
+
+        Whether it is to be told, with nothing else to say. Raises `ProtocolViolation` for more than
+        were said.
+        """
+        continuity = self.continuity
+        if continuity is None:
+            return False
+        continuity.received += 1
+        self._forget_frames(continuity.acknowledge(received))
+        return continuity.owes
+
+    def resume(self, count: int) -> None:
+        """The worker goes on over another stream; see `Continuity.resume`."""
+        if self.continuity is not None:
+            self._forget_frames(self.continuity.resume(count))
+
+    def _forget_frames(self, frames: list[HostFrame]) -> None:
+        for frame in frames:
+            self.unread_bytes -= _size_of_messages(frame)
+            self._unread_answers -= _answers_in(frame)
+
+    def _take_new(self) -> HostFrame | None:
         frame = HostFrame()
         items = self._take_notices(frame)
         items = self._take_messages(frame, items)
@@ -136,6 +184,9 @@ class HostOutbox:
                 self.settlements_refused, self.settled_through
             )
             self._told_settled = frame.settled_through
+        if self.lease_ms:
+            is_empty = False
+            frame.lease_ms, self.lease_ms = self.lease_ms, 0
         if self.drain and is_empty:
             is_empty = False
             frame.drain, self.drain = True, False
@@ -189,6 +240,21 @@ class HostOutbox:
 def size_of_reply(reply: Reply) -> int:
     """What a reply counts for, in bytes."""
     return len(reply.payload) if reply.error is None else 4 * len(reply.error.message)
+
+
+def _size_of_messages(frame: HostFrame) -> int:
+    if not frame.replies and not frame.calls:
+        return 0
+    return sum(map(size_of_reply, frame.replies)) + sum(call.size for call in frame.calls)
+
+
+def _answers_in(frame: HostFrame) -> int:
+    return (
+        len(frame.registered)
+        + len(frame.publishes_refused)
+        + len(frame.settlements_refused)
+        + len(frame.replies)
+    )
 
 
 def _answers(refusals: deque[Refusal], through: int) -> tuple[list[Refusal], int]:

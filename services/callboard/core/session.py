@@ -5,16 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from callboard.core.frames import Registration
+from callboard.core.origins import Origin
 from callboard.core.outbox import HostOutbox
 
 if TYPE_CHECKING:
     from callboard.core.queues import Lane
 
+LEASES = "leases"
+"""The capability of workers whose session outlives its stream."""
+
 
 class Session:
     """One worker's presence at the broker.
 
+    ::
+
+        CONNECTED --its stream is lost--> PARTED --another resumes it--> CONNECTED
+            |                                |
+            +--left, lease run out, taken over--> OVER
+
+    A session of a worker that has not announced `LEASES` is over with its stream.
+
     Attributes:
+        incarnation: Names the start of the worker's process; empty for other protocols.
+        token: The secret that resumes it.
+        capabilities: The optional features of the protocol that both sides understand.
+        origin: Where its publishes come from.
+        is_parted: It has no stream, and may have one again. It keeps what it holds and is handed
+            nothing new.
         id: For people and logs.
         client_id: The worker's own name, the same over its restarts; placement follows it.
         agent: The worker's programme, for people.
@@ -22,7 +40,6 @@ class Session:
             be any text.
         registration: What it last declared and was granted.
         lanes: By agent type that it serves, what is out at it.
-        last_publish: The highest publish number seen; 0 before the first.
         last_settlement: The highest settlement number seen; 0 before the first.
         draining: It asked to leave: it gets no partitions any more.
         is_drained: It asked to leave, holds nothing, and was told so.
@@ -32,20 +49,37 @@ class Session:
     """
 
     def __init__(
-        self, id: str, client_id: str, agent: str = "", *, is_foreign: bool = False
+        self,
+        id: str,
+        client_id: str,
+        agent: str = "",
+        *,
+        incarnation: str = "",
+        token: bytes = b"",
+        capabilities: frozenset[str] = frozenset(),
+        is_foreign: bool = False,
     ) -> None:
         self.id = id
         self.client_id = client_id
         self.agent = agent
+        self.incarnation = incarnation
+        self.token = token
+        self.capabilities = capabilities
         self.is_foreign = is_foreign
         self.registration = Registration(0, (), ())
         self.lanes: dict[str, Lane] = {}
-        self.last_publish = 0
+        self.origin = Origin(incarnation)
         self.last_settlement = 0
         self.draining = False
         self.is_drained = False
         self.is_live = True
-        self.outbox = HostOutbox()
+        self.is_parted = False
+        self.outbox = HostOutbox(keeps_frames=self.has_lease)
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether it outlives its stream."""
+        return LEASES in self.capabilities
 
     def __repr__(self) -> str:
         return f"Session({self.id}, {self.client_id})"

@@ -117,6 +117,12 @@ class Mailbox(Generic[B]):
         self._fence = first
         return first
 
+    def drop(self) -> None:
+        """Forget all that waits; somebody else is to handle it."""
+        self._events.clear()
+        self._calls.clear()
+        self._due = self._fence = None
+
     @property
     def due(self) -> float | None:
         """When the event that is to be tried again may be; None when there is none."""

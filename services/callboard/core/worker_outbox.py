@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from callboard.core.continuity import Continuity
 from callboard.core.frames import (
     MAX_FRAME_BYTES,
     MAX_FRAME_ITEMS,
@@ -32,10 +33,14 @@ class WorkerOutbox:
             with the last of the settlements and replies before it: it may leave their type out.
         cancels: Leave only after all calls, which they may name.
         surrendered: Leaves only after all settlements and replies that gathered before it.
+        beat: Asks for the lease to be renewed.
+        leave: Leaves last, when nothing else is to be said.
+        continuity: The frames said that the host may want again; None: it never will.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, *, keeps_frames: bool = False) -> None:
         self.window = window
+        self.continuity: Continuity[WorkerFrame] | None = Continuity() if keeps_frames else None
         self.confirmed = 0
         self.register: Registration | None = None
         self.publishes: deque[Publish] = deque()
@@ -45,14 +50,51 @@ class WorkerOutbox:
         self.cancels: list[int] = []
         self.surrendered: list[Partitions] = []
         self.drain = False
+        self.beat = False
+        self.leave = False
+
+    def took_in(self, received: int) -> bool:
+        """A frame of the host was taken in; it has taken in ``received`` of ours.
+
+        Whether it is to be told, with nothing else to say. Raises `ProtocolViolation` for more than
+        were sent.
+        """
+        if self.continuity is None:
+            return False
+        self.continuity.received += 1
+        self.continuity.acknowledge(received)
+        return self.continuity.owes
 
     def take(self) -> WorkerFrame | None:
         """The next frame; None when nothing may leave.
 
         Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger.
         """
+        continuity = self.continuity
+        if continuity is None:
+            return self._take_new()
+        again = continuity.say_again()
+        if again is not None:
+            again.beat = (
+                False  # asked for by the greeting; the answer to a later one must not be this
+            )
+            return again
+        frame = self._take_new()
+        if frame is None:
+            if self.leave:
+                self.leave = False
+                return continuity.say(WorkerFrame(leave=True))
+            if not continuity.owes:
+                return None
+            frame = WorkerFrame()
+        return continuity.say(frame)
+
+    def _take_new(self) -> WorkerFrame | None:
         frame = WorkerFrame()
         is_empty = True
+        if self.beat:
+            is_empty = False
+            frame.beat, self.beat = self.beat, False
         if self.drain:
             is_empty = False
             frame.drain, self.drain = self.drain, False

@@ -8,6 +8,7 @@ import grpc.aio
 
 from callboard.core.errors import CallboardError
 from callboard.log import Logger
+from callboard.wire.status import HOST_BROKE
 
 log = Logger(__name__)
 
@@ -32,5 +33,5 @@ async def failure_of(
     except Exception as error:
         # A fault of the host's own, which this worker has met: it must not be the end of all.
         log.exception("frame not taken in", worker=worker())
-        return CallboardError(f"the host broke over a frame: {type(error).__name__}")
+        return CallboardError(f"{HOST_BROKE}: {type(error).__name__}")
     return None

@@ -19,6 +19,9 @@ ListenAddress = Annotated[
 ]
 
 
+PositiveSeconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+
+
 class HostSettings(BaseSettings):
     """The settings of a host; each is read from ``CALLBOARD_`` and its name in capitals.
 
@@ -38,6 +41,8 @@ class HostSettings(BaseSettings):
         max_calls_waiting: Calls that may wait for one agent whose partition has no holder.
         max_open_calls: Calls that one worker may have open.
         max_unread_bytes: Calls and answers that may wait until one worker reads them.
+        lease_s: How long a worker may be silent before it loses what it holds.
+        lease_margin_s: How much longer the host waits before it gives that to others.
         call_timeout_s: The deadline of a call that names none.
         autogen_message_bytes: The largest message that workers of AutoGen read, encoded.
     """
@@ -59,7 +64,9 @@ class HostSettings(BaseSettings):
     max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
     max_open_calls: PositiveInt = _LIMITS.max_open_calls
     max_unread_bytes: PositiveInt = _LIMITS.max_unread_bytes
-    call_timeout_s: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = _LIMITS.call_timeout_s
+    lease_s: PositiveSeconds = _LIMITS.lease_s
+    lease_margin_s: PositiveSeconds = _LIMITS.lease_margin_s
+    call_timeout_s: PositiveSeconds = _LIMITS.call_timeout_s
     autogen_message_bytes: PositiveInt = MESSAGE_BYTES
 
     @model_validator(mode="after")
@@ -88,5 +95,7 @@ class HostSettings(BaseSettings):
             max_calls_waiting=self.max_calls_waiting,
             max_open_calls=self.max_open_calls,
             max_unread_bytes=self.max_unread_bytes,
+            lease_s=self.lease_s,
+            lease_margin_s=self.lease_margin_s,
             call_timeout_s=self.call_timeout_s,
         )

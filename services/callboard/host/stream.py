@@ -54,6 +54,7 @@ class WorkerStream:
         self._welcome: pb.ConnectResponse | None = None
         self._failure: CallboardError | None = None
         self._is_over = False
+        self._is_replaced = False
         self.session: Session | None = None
 
     async def frames(self) -> AsyncIterator[bytes]:
@@ -70,7 +71,7 @@ class WorkerStream:
                 raise self._failure
         finally:
             self.end()
-            self._switchboard.dismiss(self)
+            self._switchboard.part(self)
 
     async def read(self) -> None:
         """Take in what the worker says, until the stream is over."""
@@ -78,7 +79,7 @@ class WorkerStream:
         try:
             failure = await failure_of(self._take_all(), lambda: self._name)
         finally:
-            self._switchboard.dismiss(self)
+            self._switchboard.part(self, failure)
             self.end(failure)
 
     def wake(self) -> None:
@@ -91,6 +92,11 @@ class WorkerStream:
             self._is_over = True
             self._failure = failure
             self._wake.set()
+
+    def replace(self) -> None:
+        """Another stream goes on with the session: say and take in no more. Idempotent."""
+        self._is_replaced = True
+        self.end()
 
     @property
     def _name(self) -> str | None:
@@ -108,7 +114,8 @@ class WorkerStream:
             self.session, self._welcome = self._switchboard.admit(hello, self)
             self._wake.set()
         else:
-            self._switchboard.take(self.session, decode_worker_frame(parse_worker_frame(data)))
+            frame = decode_worker_frame(parse_worker_frame(data), self.session.capabilities)
+            self._switchboard.take(self.session, frame)
 
     async def _until_it_spoke(self) -> None:
         """Wait for the first frame, or the end. Raises `DeadlineExceeded` when neither comes."""
@@ -122,10 +129,13 @@ class WorkerStream:
 
     async def _next_frame(self, outbox: HostOutbox) -> HostFrame | None:
         """What is to be said next; None when the stream is over and all is said."""
-        while (frame := outbox.take()) is None and not self._is_over:
+        while not self._is_replaced:
+            frame = outbox.take()
+            if frame is not None or self._is_over:
+                return frame
             self._wake.clear()
             await self._wake.wait()
-        return frame
+        return None
 
 
 def _hello_of(data: bytes) -> pb.Hello:

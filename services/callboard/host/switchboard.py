@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Protocol
 
 from callboard.core.broker import Broker
 from callboard.core.errors import AlreadyRegistered, Unavailable
 from callboard.core.frames import HostFrame, Registration, RegistrationError, WorkerFrame
-from callboard.core.session import Session
+from callboard.core.session import LEASES, Session
+from callboard.host.stream import WorkerStream
 from callboard.log import Logger
 from callboard.telemetry.active import route_spans
 from callboard.wire.codec import CloudEventCodec
-from callboard.wire.frames import PROTOCOL_VERSION
+from callboard.wire.frames import CAPABILITIES, PROTOCOL_VERSION
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
     from callboard.core.commit import Errand
     from callboard.core.errors import CallboardError
     from callboard.engine.contract import Engine
-    from callboard.host.stream import WorkerStream
     from callboard.telemetry.route_spans import RouteSpans
 
 log = Logger(__name__)
@@ -55,7 +56,8 @@ class Switchboard:
         self._loop = asyncio.get_running_loop()
         self._commit_is_due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._lines: dict[Session, Line] = {}
+        self._lines: dict[Session, Line | None] = {}  # None: the session has lost its stream
+        self._by_token: dict[bytes, Session] = {}
         self._silent: set[WorkerStream] = set()
         self._errands: dict[Errand, asyncio.Future[None]] = {}
         self._session_numbers = count(1)
@@ -85,17 +87,38 @@ class Switchboard:
             raise Unavailable(msg)
 
     def admit(self, hello: pb.Hello, stream: WorkerStream) -> tuple[Session, pb.ConnectResponse]:
-        """Begin a session.
+        """Go on with the session that ``hello`` has the token of, or begin one.
 
-        A session of the same client-id ends, and its stream with ALREADY_EXISTS: were it told to
-        try again, two workers of one name would end each other for ever.
+        Raises `ProtocolViolation` when it claims to have received what was never sent.
         """
         self._silent.discard(stream)
-        session = self.join(hello.client_id, stream, agent=hello.agent)
-        limits = self.broker.limits
+        session = self._by_token.get(hello.resume_token)
+        is_resumed = session is not None and session.incarnation == hello.incarnation
+        if session is None or not is_resumed:
+            capabilities = CAPABILITIES.intersection(hello.capabilities)
+            session = self._begin(
+                Session(
+                    self._next_name(),
+                    hello.client_id,
+                    hello.agent,
+                    incarnation=hello.incarnation,
+                    token=token_bytes(16) if LEASES in capabilities else b"",
+                    capabilities=capabilities,
+                ),
+                stream,
+                confirmed=hello.published,
+            )
+        else:
+            self._resume(session, stream, hello.received)
+        limits, continuity = self.broker.limits, session.outbox.continuity
         welcome = pb.Welcome(
             version=PROTOCOL_VERSION,
+            capabilities=sorted(session.capabilities),
             session_id=session.id,
+            resume_token=session.token,
+            lease_ms=self.broker.lease_ms if session.has_lease else 0,
+            resumed=is_resumed,
+            received=continuity.received if continuity is not None else 0,
             max_event_bytes=limits.max_event_bytes,
             publish_window=limits.publish_window,
             delivery_window=limits.delivery_window,
@@ -105,37 +128,31 @@ class Switchboard:
         return session, pb.ConnectResponse(welcome=welcome)
 
     def join(self, client_id: str, line: Line, *, agent: str, is_foreign: bool = False) -> Session:
-        """Begin the session of a worker that ``line`` leads to; see `admit` and `Session`.
+        """Begin the session of a worker of another protocol that ``line`` leads to."""
+        session = Session(self._next_name(), client_id, agent, is_foreign=is_foreign)
+        return self._begin(session, line)
 
-        Names are those of one protocol: workers of another cannot take a session over.
+    def part(self, stream: WorkerStream, failure: CallboardError | None = None) -> None:
+        """A stream is over, because of ``failure`` when there is one. Idempotent.
+
+        So is its session, unless it outlives it.
         """
-        for other, other_line in list(self._lines.items()):
-            if other.client_id == client_id and other.is_foreign == is_foreign:
-                log.warning("session taken over", session=other.id, client_id=client_id)
-                self.leave(other)
-                other_line.end(
-                    AlreadyRegistered(f"another worker named {client_id!r} has connected")
-                )
-        name = f"session-{next(self._session_numbers)}"
-        session = Session(name, client_id, agent, is_foreign=is_foreign)
-        self._lines[session] = line
-        self.broker.join(session)
-        log.info("session began", session=name, client_id=client_id, agent=agent)
-        return session
-
-    def dismiss(self, stream: WorkerStream) -> None:
-        """A stream is over, and with it its session if it had one. Idempotent."""
         self._silent.discard(stream)
-        if stream.session is not None:
-            self.leave(stream.session)
+        session = stream.session
+        if session is None or self._lines.get(session) is not stream:
+            return
+        if failure is not None or not session.has_lease:
+            self.leave(session)
+            return
+        self._lines[session] = None
+        self.broker.part(session)
+        log.info("session lost its stream", session=session.id, client_id=session.client_id)
 
     def leave(self, session: Session) -> None:
         """A session is over. Idempotent."""
-        if self._lines.pop(session, None) is not None:
+        if session in self._lines:
+            self._forget(session)
             self.broker.leave(session, self._loop.time())
-            if self._spans is not None:
-                self._spans.leave(session.id)
-            log.info("session ended", session=session.id, client_id=session.client_id)
             self._act()
 
     def take(self, session: Session, frame: WorkerFrame) -> None:
@@ -143,6 +160,8 @@ class Switchboard:
         if self._spans is not None and session.is_live:
             self._trace(self._spans, session, frame)
         self.broker.take(session, frame, self._loop.time())
+        if frame.leave:
+            self.leave(session)
         self._act()
 
     def register(
@@ -174,7 +193,8 @@ class Switchboard:
         self._is_closed = True
         for session, line in list(self._lines.items()):
             self.leave(session)
-            line.end(Unavailable("the host is stopping"))
+            if line is not None:
+                line.end(Unavailable("the host is stopping"))
         for stream in self._silent:
             stream.end(Unavailable("the host is stopping"))
         for kept in self._errands.values():
@@ -224,8 +244,51 @@ class Switchboard:
                 if self._spans is not None:
                     self._spans.end(spans)
 
+    def _next_name(self) -> str:
+        return f"session-{next(self._session_numbers)}"
+
+    def _begin(self, session: Session, line: Line, confirmed: int = 0) -> Session:
+        """Begin a session; one of the same client-id ends.
+
+        If that has a stream, it ends with ALREADY_EXISTS: were it told to try again, two workers of
+        one name would end each other for ever. Names are those of one protocol: workers of another
+        cannot take a session over.
+        """
+        client_id = session.client_id
+        for other, other_line in list(self._lines.items()):
+            if other.client_id == client_id and other.is_foreign == session.is_foreign:
+                log.warning("session taken over", session=other.id, client_id=client_id)
+                self.leave(other)
+                if other_line is not None:
+                    other_line.end(
+                        AlreadyRegistered(f"another worker named {client_id!r} has connected")
+                    )
+        self._lines[session] = line
+        if session.token:
+            self._by_token[session.token] = session
+        self.broker.join(session, self._loop.time(), confirmed)
+        log.info("session began", session=session.id, client_id=client_id, agent=session.agent)
+        self._act()
+        return session
+
+    def _resume(self, session: Session, stream: WorkerStream, received: int) -> None:
+        self.broker.resume(session, received, self._loop.time())
+        former = self._lines[session]
+        self._lines[session] = stream
+        if isinstance(former, WorkerStream):
+            former.replace()
+        log.info("session resumed", session=session.id, client_id=session.client_id)
+        self._act()
+
+    def _forget(self, session: Session) -> None:
+        del self._lines[session]
+        self._by_token.pop(session.token, None)
+        if self._spans is not None:
+            self._spans.leave(session.id)
+        log.info("session ended", session=session.id, client_id=session.client_id)
+
     def _trace(self, spans: RouteSpans, session: Session, frame: WorkerFrame) -> None:
-        new = [each for each in frame.publishes if each.number > session.last_publish]
+        new = [each for each in frame.publishes if each.number > session.origin.last]
         spans.arrive(new)
         for call in frame.calls:
             spans.call(session.id, call)
@@ -249,4 +312,9 @@ class Switchboard:
     def _tick(self) -> None:
         self._timer = None
         self.broker.tick(self._loop.time())
+        for session in self.broker.take_lapsed():
+            line = self._lines[session]
+            self._forget(session)
+            if line is not None:
+                line.end(Unavailable("nothing was heard of the worker for the length of a lease"))
         self._act()

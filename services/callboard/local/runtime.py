@@ -24,7 +24,6 @@ from callboard.core.frames import (
     HostFrame,
     Outcome,
     Partitions,
-    Publish,
     Registration,
     RegistrationError,
     Reply,
@@ -68,7 +67,7 @@ class LocalRuntime(BaseRuntime):
         self._broker = Broker(1, limits or BrokerLimits())
         self._engine = MemoryEngine()
         self._session = Session("local", "local")
-        self._broker.join(self._session)
+        self._broker.join(self._session, 0.0)
         self._bind(self._broker.limits.max_event_bytes, self._broker.limits.partitions)
         self._trace_of = codec.trace_of
         self._spans: RouteSpans | None = None
@@ -170,7 +169,7 @@ class LocalRuntime(BaseRuntime):
         return declared
 
     def _send_publish(self, event: Event, done: Done) -> None:
-        publishes = [Publish(self._publishes.add(done), event)]
+        publishes = [self._publishes.add(event, done)]
         if self._spans is not None:
             self._spans.arrive(publishes)
         self._broker.publish(self._session, publishes)

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from callboard.core.errors import ProtocolViolation
 from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import HostFrame, Publish, WorkerFrame
+from callboard.core.session import LEASES
 from callboard.wire.items import (
     MAX_COUNT,
     get_call,
@@ -33,8 +34,17 @@ from callboard.wire.v1 import agent_host_pb2 as pb
 
 PROTOCOL_VERSION = 1
 
-CAPABILITIES: frozenset[str] = frozenset()
-"""The optional features of the protocol that hosts of this version announce: none."""
+CAPABILITIES: frozenset[str] = frozenset({LEASES})
+"""The optional features of the protocol that hosts and workers of this version announce."""
+
+
+FIELDS_OF_CAPABILITIES = {
+    "credits": "streams",
+    "beat": LEASES,
+    "leave": LEASES,
+    "received": LEASES,
+}
+"""Fields of a worker's frame that are only for hosts that announced something."""
 
 
 def parse_worker_frame(data: bytes) -> pb.ConnectRequest:
@@ -84,9 +94,18 @@ def encode_worker_frame(frame: WorkerFrame) -> bytes:
         message.cancels.add(call_id=call_id)
     for given_up in frame.surrendered:
         put_partitions(message.surrendered.add(), given_up)
+    _put_presence(message, frame)
+    return message.SerializeToString()
+
+
+def _put_presence(message: pb.ConnectRequest, frame: WorkerFrame) -> None:
     if frame.drain:
         message.drain.SetInParent()
-    return message.SerializeToString()
+    if frame.beat:
+        message.beat.SetInParent()
+    if frame.leave:
+        message.leave.SetInParent()
+    message.received = frame.received
 
 
 def decode_worker_frame(
@@ -121,6 +140,9 @@ def decode_worker_frame(
     if message.surrendered:
         frame.surrendered = [get_partitions(item) for item in message.surrendered]
     frame.drain = message.HasField("drain")
+    frame.beat = message.HasField("beat")
+    frame.leave = message.HasField("leave")
+    frame.received = message.received
     _check_announced(message, capabilities)
     return frame
 
@@ -143,10 +165,9 @@ def _check_announced(message: pb.ConnectRequest, capabilities: Container[str]) -
 
 def _needs(message: pb.ConnectRequest) -> Iterator[tuple[str, str]]:
     """What in a frame is only for hosts that announced a capability, and which."""
-    if message.credits:
-        yield "credits", "streams"
-    if message.HasField("beat"):
-        yield "beat", "leases"
+    for field, _ in message.ListFields():
+        if field.name in FIELDS_OF_CAPABILITIES:
+            yield field.name, FIELDS_OF_CAPABILITIES[field.name]
     for reply in message.replies:
         if not reply.last:
             yield f"a reply to call {reply.call_id} that is not the last", "streams"
@@ -187,6 +208,9 @@ def encode_host_frame(frame: HostFrame) -> bytes:
         put_partitions(message.surrenders.add(), surrender)
     if frame.drain:
         message.drain.SetInParent()
+    message.received = frame.received
+    if frame.lease_ms:
+        message.lease.ms = frame.lease_ms
     return message.SerializeToString()
 
 
@@ -228,6 +252,8 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
     if message.surrenders:
         frame.surrenders = [get_partitions(item) for item in message.surrenders]
     frame.drain = message.HasField("drain")
+    frame.received = message.received
+    frame.lease_ms = message.lease.ms
     return frame
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 CONNECT = "/callboard.v1.AgentHost/Connect"
 OPERATIONS = "callboard.v1.Operations"
 
+HOST_BROKE = "the host broke over a frame"
+"""How the text begins of what a stream ends with when the host has a fault; another would too."""
+
 KEEPALIVE_S = 20.0
 """After how long a silent connection is probed.
 

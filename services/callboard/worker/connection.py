@@ -24,6 +24,7 @@ from callboard.core.frames import HostFrame
 from callboard.core.worker_outbox import WorkerOutbox
 from callboard.log import Logger
 from callboard.wire.frames import (
+    CAPABILITIES,
     PROTOCOL_VERSION,
     decode_host_frame,
     encode_worker_frame,
@@ -42,6 +43,9 @@ LONGEST_PAUSE_S = 2.0
 
 Doubled each time, and cut by a random part of up to a half.
 """
+
+GREETING_S = 30.0
+"""How long one attempt may take at most, with the answer to the greeting: a host may be frozen."""
 
 ATTEMPT_S = 3.0
 """How long the first channel may take to connect before another takes its place.
@@ -72,14 +76,21 @@ class Welcome(NamedTuple):
     publish_window: int
     partitions: int
     operators_port: int
+    resume_token: bytes
+    lease_s: float
+    resumed: bool
+    received: int
 
 
-class Identity(NamedTuple):
-    """Who the worker says it is; see ``Hello`` in the proto."""
+class Greeting(NamedTuple):
+    """Who the worker says it is, and with what it goes on; see ``Hello`` in the proto."""
 
     client_id: str
     incarnation: str
     agent: str
+    resume_token: bytes = b""
+    received: int = 0
+    published: int = 0
 
 
 class Connection:
@@ -87,30 +98,40 @@ class Connection:
 
     Lifecycle: `open`, then `run` until the stream ends. The reader is never cancelled while the
         stream is open; `run` cancels the call itself, which ends the read.
+
+    Attributes:
+        greeted_at: When it was asked for a session, in the loop's time: a lease counts from here.
     """
 
     def __init__(
-        self, address: str, channel: grpc.aio.Channel, call: Any, welcome: Welcome
+        self,
+        address: str,
+        channel: grpc.aio.Channel,
+        call: Any,
+        welcome: Welcome,
+        greeted_at: float,
     ) -> None:
         self.address = address
         self.welcome = welcome
+        self.greeted_at = greeted_at
         self._channel = channel
         self._call = call
         self._wake = asyncio.Event()
         self._is_closing = False
         self._is_aborted = False
-        self.outbox = WorkerOutbox(welcome.publish_window)
+        self._failure: CallboardError | None = None
 
     @classmethod
     async def open(
         cls,
         address: str,
-        identity: Identity,
+        greeting: Greeting,
         *,
         timeout_s: float,
+        longest_pause_s: float = LONGEST_PAUSE_S,
         extra_options: Sequence[tuple[str, int | str]] = (),
     ) -> Connection:
-        """Connect, trying again until ``timeout_s`` has passed.
+        """Connect, trying again, ever more rarely, until ``timeout_s`` has passed.
 
         Raises:
             Unavailable: There was no host in time; names the address.
@@ -126,19 +147,18 @@ class Connection:
             try:
                 # Around a read as well, which leaks a little memory in gRPC when it is cancelled
                 # (grpc/grpc#43360): once, where somebody listens and is no host, or a frozen one.
-                async with asyncio.timeout_at(give_up_at):
+                async with asyncio.timeout_at(min(give_up_at, loop.time() + GREETING_S)):
                     state = await _connect(channel, attempt_s)
                     if state is Connectivity.READY:
-                        return await cls._greet(address, channel, identity)
+                        return await cls._greet(address, channel, greeting)
                 if state is Connectivity.CONNECTING:
                     attempt_s *= 2
                 await _close(channel)
-            except TimeoutError as error:
+            except (TimeoutError, Unavailable) as error:
                 await _close(channel)
-                raise _no_host(address, timeout_s) from error
-            except Unavailable as error:
-                await _close(channel)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                if loop.time() >= give_up_at:
+                    raise _no_host(address, timeout_s) from error
+                pause_s = min(pause_s * 2, longest_pause_s)
                 wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (spreads load, no secret)
                 if loop.time() + wait_s >= give_up_at:
                     raise _no_host(address, timeout_s) from error
@@ -149,15 +169,20 @@ class Connection:
 
     @classmethod
     async def _greet(
-        cls, address: str, channel: grpc.aio.Channel, identity: Identity
+        cls, address: str, channel: grpc.aio.Channel, greeting: Greeting
     ) -> Connection:
+        greeted_at = asyncio.get_running_loop().time()
         call: Any = channel.stream_stream(CONNECT)()  # grpcio has no public type for it
         hello = pb.Hello(
             version_min=PROTOCOL_VERSION,
             version_max=PROTOCOL_VERSION,
-            client_id=identity.client_id,
-            incarnation=identity.incarnation,
-            agent=identity.agent,
+            capabilities=sorted(CAPABILITIES),
+            client_id=greeting.client_id,
+            incarnation=greeting.incarnation,
+            agent=greeting.agent,
+            resume_token=greeting.resume_token,
+            received=greeting.received,
+            published=greeting.published,
         )
         try:
             await call.write(pb.ConnectRequest(hello=hello).SerializeToString())
@@ -170,7 +195,7 @@ class Connection:
         if not message.HasField("welcome"):
             msg = f"what serves {address} did not answer hello with welcome"
             raise ProtocolViolation(msg)
-        return cls(address, channel, call, _checked(message.welcome))
+        return cls(address, channel, call, _checked(message.welcome), greeted_at)
 
     def wake(self) -> None:
         """There is something in the outbox."""
@@ -184,20 +209,27 @@ class Connection:
         self._is_closing = True
         self._wake.set()
 
-    def abort(self) -> None:
-        """End the stream without the host; `run` returns at once."""
-        self._is_closing = self._is_aborted = True
-        self._call.cancel()
+    def abort(self, failure: CallboardError | None = None) -> None:
+        """End the stream without the host; `run` returns at once, or raises ``failure``."""
+        if not self._is_aborted:
+            self._failure = failure
+            self._is_closing = self._is_aborted = True
+            self._call.cancel()
 
-    async def run(self, take: Callable[[HostFrame], None]) -> None:
-        """Give every frame to ``take`` until the stream ends.
+    async def discard(self) -> None:
+        """End a stream that `run` was never asked for."""
+        self._call.cancel()
+        await _close(self._channel)
+
+    async def run(self, outbox: WorkerOutbox, take: Callable[[HostFrame], None]) -> None:
+        """Say what is in ``outbox`` and give every frame to ``take`` until the stream ends.
 
         Returns after `close`. Raises otherwise the `CallboardError` that the stream ended with, or
         what a frame could not be read or written for.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(self._write(), name="write")
+                writer = tasks.create_task(self._write(outbox), name="write")
                 await self._read(take)
                 writer.cancel()
         except ExceptionGroup as group:
@@ -207,6 +239,8 @@ class Connection:
             with suppress(*STREAM_ERRORS):  # where gRPC is instrumented, a task waits to hear it
                 await self._call.done_writing()
             await _close(self._channel)
+        if self._failure is not None:
+            raise self._failure
         if not self._is_closing:
             raise await _ending_of(self._call, self.address)
 
@@ -227,8 +261,8 @@ class Connection:
                 raise
         return grpc.aio.EOF
 
-    async def _write(self) -> None:
-        call, outbox = self._call, self.outbox
+    async def _write(self, outbox: WorkerOutbox) -> None:
+        call = self._call
         try:
             while True:
                 frame = outbox.take()
@@ -289,6 +323,10 @@ def _checked(welcome: pb.Welcome) -> Welcome:
         welcome.publish_window,
         welcome.partitions,
         welcome.operators_port,
+        welcome.resume_token,
+        welcome.lease_ms / 1000,
+        welcome.resumed,
+        welcome.received,
     )
 
 

@@ -27,7 +27,6 @@ from callboard.core.frames import (
     HostFrame,
     Outcome,
     Partitions,
-    Publish,
     Registered,
     Registration,
     RegistrationError,
@@ -37,7 +36,9 @@ from callboard.core.frames import (
 from callboard.log import Logger
 from callboard.telemetry.active import agent_spans
 from callboard.wire.codec import CloudEventCodec
-from callboard.worker.connection import Connection, Identity, Welcome
+from callboard.worker.connection import Greeting, Welcome
+from callboard.worker.link import HostLink
+from callboard.worker.session import WorkerSession
 
 log = Logger(__name__)
 
@@ -60,9 +61,11 @@ class WorkerRuntime(BaseRuntime):
     """Agents that serve a host, and programs that use agents through it.
 
     Used as ``async with WorkerRuntime(address) as runtime``, or with AutoGen's `start` and `stop`.
-    Lifecycle: NEW -> RUNNING -> DRAINING -> CLOSED; a runtime runs once. When the host is lost,
-        everything that waits for it ends with `Unavailable`, and so does everything asked for
-        later.
+    Lifecycle: NEW -> RUNNING -> DRAINING -> CLOSED; a runtime runs once. A host that is lost is
+        looked for again. Found within the lease all goes on; after it turns have been cancelled and
+        calls have ended with `Unavailable`, what was published and not confirmed is published
+        still. When the host stays lost, or does not want this worker, everything that waits for it
+        ends with the reason, and so does everything asked for later.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class WorkerRuntime(BaseRuntime):
         *,
         client_id: str | None = None,
         connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
+        reconnect_timeout_s: float | None = None,
         drain_timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
         intervention_handlers: Sequence[InterventionHandler] | None = None,
@@ -83,6 +87,7 @@ class WorkerRuntime(BaseRuntime):
             client_id: Names this worker over restarts of its process, so that agents come back.
                 None makes a name of its own for this process.
             connect_timeout_s: How long to look for a host.
+            reconnect_timeout_s: How long to look again for one that was lost; None: until `stop`.
             drain_timeout_s: How long `stop` lets turns go on, and agents close, before it cancels
                 the turns. Those agents then have `LAST_CLOSES_S` to close.
             call_timeout_s: How long a call may take that names no time.
@@ -97,13 +102,14 @@ class WorkerRuntime(BaseRuntime):
         )
         self._address = host_address.removeprefix("http://").rstrip("/")
         self._given_client_id = client_id
-        self._identity = _identity(client_id)
         self._connect_timeout_s = connect_timeout_s
+        self._reconnect_timeout_s = reconnect_timeout_s
         self._drain_timeout_s = drain_timeout_s
         self._extra_grpc_config = tuple(extra_grpc_config)
-        self._connection: Connection | None = None
+        self._link = self._new_link()
+        self._welcome: Welcome | None = None
+        self._is_declared = False
         self._main: asyncio.Task[None] | None = None
-        self._looking: asyncio.Timeout | None = None
         self._failure: CallboardError | None = None
         self._stop_asked = asyncio.Event()
         self._drained = asyncio.Event()
@@ -111,7 +117,8 @@ class WorkerRuntime(BaseRuntime):
         self._all_confirmed = asyncio.Event()
         self._all_confirmed.set()
         self._publishes = UnconfirmedPublishes()
-        self._last_settlement = 0
+        self._is_cut_off = asyncio.Event()
+        self._readiness = _Readiness()
         self._registrations: dict[int, asyncio.Future[Sequence[RegistrationError]]] = {}
 
     # Life.
@@ -128,7 +135,7 @@ class WorkerRuntime(BaseRuntime):
         if self._main is not None:
             msg = "the runtime has been started already; a runtime runs once"
             raise NotAllowedNow(msg)
-        self._identity = _identity(self._given_client_id)  # the process may be a fork by now
+        self._link = self._new_link()  # the process may be a fork by now
         self._trace_by(agent_spans(client_id=self.client_id, address=self._address))
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A context of its own: turns must not inherit that of whoever starts the runtime.
@@ -193,8 +200,12 @@ class WorkerRuntime(BaseRuntime):
             await asyncio.shield(self._main)
 
     async def wait_disconnected(self) -> None:
-        """Return when the session has ended, however long the turns take that still run."""
+        """Return when the host is lost or left for good, however long turns take that still run."""
         await self._disconnected.wait()
+
+    async def wait_ready(self, *, is_ready: bool = True) -> None:
+        """Return when the host can reach the agents that are registered, or cannot."""
+        await self._readiness.wait(is_ready=is_ready)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -206,24 +217,35 @@ class WorkerRuntime(BaseRuntime):
     @property
     def client_id(self) -> str:
         """This worker's name at the host; one that was not given is another after `start`."""
-        return self._identity.client_id
+        return self._greeting.client_id
 
     @property
     def welcome(self) -> Welcome:
         """What the host said when it took this worker in."""
-        return self._require_connection().welcome
+        if self._welcome is None or self._failure is not None:
+            raise self._failure or _not_started()
+        return self._welcome
+
+    def _new_link(self) -> HostLink:
+        self._greeting = _greeting(self._given_client_id)
+        return HostLink(
+            self,
+            self._address,
+            self._greeting,
+            connect_timeout_s=self._connect_timeout_s,
+            reconnect_timeout_s=self._reconnect_timeout_s,
+            options=self._extra_grpc_config,
+        )
 
     async def _run(self, connected: asyncio.Future[None]) -> None:
         try:
-            connection = await self._connect()
-            self._bind(connection.welcome.max_event_bytes, connection.welcome.partitions)
-            self._connection = connection
+            await self._link.open()
             connected.set_result(None)
             async with asyncio.TaskGroup() as tasks:
                 turns = tasks.create_task(self._runner.run(), name="turns")
-                leaving = tasks.create_task(self._leave(connection, turns), name="leave")
+                leaving = tasks.create_task(self._leave(turns), name="leave")
                 try:
-                    await connection.run(self._take)
+                    await self._link.run()
                 finally:
                     turns.cancel()
                     leaving.cancel()
@@ -236,58 +258,56 @@ class WorkerRuntime(BaseRuntime):
         finally:
             self._end_all(_reason(sys.exception()))
 
-    async def _connect(self) -> Connection:
-        """Look for the host until it is there, the connect timeout has passed, or `stop`."""
-        try:
-            async with asyncio.timeout(0 if self._stop_asked.is_set() else None) as self._looking:
-                return await Connection.open(
-                    self._address,
-                    self._identity,
-                    timeout_s=self._connect_timeout_s,
-                    extra_options=self._extra_grpc_config,
-                )
-        except TimeoutError as error:
-            msg = f"the runtime was stopped before it found the host at {self._address}"
-            raise Unavailable(msg) from error
-        finally:
-            self._looking = None
-
     def _ask_to_stop(self) -> None:
         self._stop_asked.set()
-        if self._looking is not None:
-            self._looking.reschedule(asyncio.get_running_loop().time())
+        self._link.look_no_longer()
 
-    async def _leave(self, connection: Connection, turns: asyncio.Task[None]) -> None:
+    async def _leave(self, turns: asyncio.Task[None]) -> None:
         """When asked to stop.
 
-        Ask the host for leave, wait until nothing is left here, close the stream. It stays open
-        until the agents are closed: its end lets others have them. A host that does not end its
-        half of it is left without a word.
+        Ask the host for leave, wait until nothing is left here, end the session. Its stream stays
+        open until the agents are closed: its end lets others have them. A host that does not end
+        its half of it is left without a word.
         """
         await self._stop_asked.wait()
-        connection.outbox.drain = True
-        connection.wake()
+        self._ask_for_leave()
         try:
             async with asyncio.timeout(self._drain_timeout_s):
-                await self._drained.wait()
+                await self._drained_or_cut_off()
                 await self._runner.wait_idle()
                 await self._all_confirmed.wait()
                 await self._calls.wait_ended()
         except TimeoutError:
             log.warning("drain timed out", timeout_s=self._drain_timeout_s)
+        if not self._drained.is_set():
             turns.cancel()
             await asyncio.wait([turns], timeout=CUT_OFF_S)
             await self._runner.close_agents(LAST_CLOSES_S)
-        connection.close()
-        await asyncio.sleep(CLOSE_GRACE_S)  # `connection.run` has returned, if all is well
+        self._link.close()
+        await asyncio.sleep(CLOSE_GRACE_S)  # `HostLink.run` has returned, if all is well
         log.warning("the host does not end the stream", address=self._address)
-        connection.abort()
+        self._link.abort()
+
+    def _ask_for_leave(self) -> None:
+        session = self._link.session
+        if session is not None:
+            session.outbox.drain = True
+            self._link.wake()
+
+    async def _drained_or_cut_off(self) -> None:
+        """Return when the host has said that nothing is held, or cannot say so."""
+        waiting = [asyncio.ensure_future(each.wait()) for each in (self._drained, self._is_cut_off)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     def _end_all(self, error: CallboardError) -> None:
         """Give everybody who waits for the host an ending. The first reason counts."""
         error = self._failure = self._failure or error
-        self._connection = None
         self._disconnected.set()
+        self._readiness.set(is_ready=False)
         self._publishes.fail(error)
         registrations, self._registrations = self._registrations, {}
         for future in registrations.values():
@@ -295,70 +315,56 @@ class WorkerRuntime(BaseRuntime):
             hear(future)  # nobody may wait for it: a declaration that is taken back
         self._calls.fail(error)
 
-    # How things travel: by frames.
+    # What the link asks and tells.
 
-    async def _declare_all(self) -> None:
-        for error in await self._declare(self._declarations.registration()):
-            raise error_of(error.code, error.reason)
+    @property
+    def confirmed(self) -> int:
+        """All publishes up to this number are answered."""
+        return self._publishes.confirmed
 
-    def _declare(self, registration: Registration) -> asyncio.Future[Sequence[RegistrationError]]:
-        future: asyncio.Future[Sequence[RegistrationError]] = (
-            asyncio.get_running_loop().create_future()
-        )
-        if self._connection is None:
-            if self._failure is not None:
-                raise self._failure
-            future.set_result(())  # all is declared at the start
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop_asked.is_set()
+
+    @property
+    def needs_host(self) -> bool:
+        """Whether turns run, or somebody waits for what a host has to say."""
+        return not (self._runner.is_idle and self._publishes.is_empty and self._calls.none_open)
+
+    def begun(self, session: WorkerSession, welcome: Welcome) -> None:
+        """A session has begun: say what is not answered, and what is served."""
+        self._welcome = welcome
+        self._bind(welcome.max_event_bytes, welcome.partitions)
+        self._drained.clear()
+        outbox = session.outbox
+        outbox.confirmed = self._publishes.confirmed
+        outbox.publishes.extend(self._publishes.unanswered)
+        if self.is_stopping:
+            outbox.drain = True
+        elif self._is_declared:
+            registration = self._declarations.registration()
+            self._note_revision(registration).add_done_callback(_complain)
+            outbox.register = registration
+
+    def renewed(self, until: float) -> None:
+        """No turn begins later than that."""
+        self._runner.lease_until = until
+
+    def connected(self, *, is_connected: bool) -> None:
+        """The session has a stream, or none."""
+        if is_connected:
+            self._is_cut_off.clear()
         else:
-            self._registrations[registration.revision] = future
-            self._connection.outbox.register = registration
-            self._connection.wake()
-        return future
+            self._is_cut_off.set()
+        self._readiness.set(is_ready=is_connected and self._is_declared)
 
-    def _send_publish(self, event: Event, done: Done) -> None:
-        connection = self._connection
-        if connection is None:
-            done(self._failure or _not_started())
-            return
-        self._all_confirmed.clear()
-        connection.outbox.publishes.append(Publish(self._publishes.add(done), event))
-        connection.wake()
+    def lost(self, reason: CallboardError) -> None:
+        """The session is over: others may have its agents by now."""
+        self._runner.cut_off()
+        self._calls.fail(reason)
 
-    def _send_call(self, call: Call) -> None:
-        connection = self._require_connection()
-        connection.outbox.calls.append(call)
-        connection.wake()
-
-    def _send_cancel(self, call_id: int) -> None:
-        if self._connection is not None:
-            self._connection.outbox.cancels.append(call_id)
-            self._connection.wake()
-
-    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        """A delivery has ended."""
-        if self._connection is None or delivery.grant is None:
-            return  # the host is lost, and hands it out again
-        self._last_settlement += 1
-        self._connection.outbox.settlements.append(
-            Settlement(
-                self._last_settlement, delivery.position, delivery.attempt, delivery.grant, outcome
-            )
-        )
-        self._connection.wake()
-
-    def reply(self, reply: Reply) -> None:
-        """A call is answered."""
-        if self._connection is not None:
-            self._connection.outbox.replies.append(reply)
-            self._connection.wake()
-
-    def surrendered(self, partitions: Partitions) -> None:
-        """No turn of these partitions runs or will run, and their agents are closed."""
-        if self._connection is not None:
-            self._connection.outbox.surrendered.append(partitions)
-            self._connection.wake()
-
-    def _take(self, frame: HostFrame) -> None:
+    def take(self, frame: HostFrame) -> None:
         """The host has said something.
 
         What it asks to surrender comes after what it had delivered before.
@@ -383,35 +389,151 @@ class WorkerRuntime(BaseRuntime):
         if frame.drain:
             self._drained.set()
 
+    # How things travel: by frames.
+
+    async def _declare_all(self) -> None:
+        for error in await self._declare(self._declarations.registration()):
+            raise error_of(error.code, error.reason)
+
+    def _declare(self, registration: Registration) -> asyncio.Future[Sequence[RegistrationError]]:
+        if self._failure is not None:
+            raise self._failure
+        if self._main is None or self._welcome is None:
+            future: asyncio.Future[Sequence[RegistrationError]] = (
+                asyncio.get_running_loop().create_future()
+            )
+            future.set_result(())  # all is declared at the start
+            return future
+        session = self._link.session
+        if session is None:
+            self._is_declared = True  # all is declared when the next session begins
+            return self._note_revision(registration)
+        session.outbox.register = registration
+        self._is_declared = True
+        self._link.wake()
+        return self._note_revision(registration)
+
+    def _note_revision(
+        self, registration: Registration
+    ) -> asyncio.Future[Sequence[RegistrationError]]:
+        future = asyncio.get_running_loop().create_future()
+        self._registrations[registration.revision] = future
+        return future
+
+    def _send_publish(self, event: Event, done: Done) -> None:
+        if self._failure is not None or self._welcome is None:
+            done(self._failure or _not_started())
+            return
+        self._all_confirmed.clear()
+        publish = self._publishes.add(event, done)
+        session = self._link.session
+        if session is not None:  # otherwise the next one says it
+            session.outbox.publishes.append(publish)
+            self._link.wake()
+
+    def _send_call(self, call: Call) -> None:
+        self._require_session().outbox.calls.append(call)
+        self._link.wake()
+
+    def _send_cancel(self, call_id: int) -> None:
+        session = self._link.session
+        if session is not None:
+            session.outbox.cancels.append(call_id)
+            self._link.wake()
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery has ended."""
+        session = self._link.session
+        if session is None or delivery.grant is None:
+            return  # the session is lost, and the host hands it out again
+        session.last_settlement += 1
+        session.outbox.settlements.append(
+            Settlement(
+                session.last_settlement,
+                delivery.position,
+                delivery.attempt,
+                delivery.grant,
+                outcome,
+            )
+        )
+        self._link.wake()
+
+    def reply(self, reply: Reply) -> None:
+        """A call is answered."""
+        session = self._link.session
+        if session is not None:
+            session.outbox.replies.append(reply)
+            self._link.wake()
+
+    def surrendered(self, partitions: Partitions) -> None:
+        """No turn of these partitions runs or will run, and their agents are closed."""
+        session = self._link.session
+        if session is not None:
+            session.outbox.surrendered.append(partitions)
+            self._link.wake()
+
     def _take_registered(self, registered: Registered) -> None:
         for revision in [each for each in self._registrations if each <= registered.revision]:
             future = self._registrations.pop(revision)
             if not future.done():
                 future.set_result(registered.errors)
+        self._readiness.set(is_ready=True)
 
     def _confirm(self, frame: HostFrame) -> None:
-        connection = self._require_connection()
+        outbox = self._require_session().outbox
         self._publishes.confirm(frame)
-        connection.outbox.confirmed = self._publishes.confirmed
+        outbox.confirmed = self._publishes.confirmed
         if self._publishes.is_empty:
             self._all_confirmed.set()
-        if connection.outbox.publishes:
-            connection.wake()
+        if outbox.publishes:
+            self._link.wake()
 
     @property
     def _publish_window(self) -> int:
-        return self._require_connection().welcome.publish_window
+        return self.welcome.publish_window
 
-    def _require_connection(self) -> Connection:
-        if self._connection is None:
-            raise self._failure or _not_started()
-        return self._connection
+    def _require_session(self) -> WorkerSession:
+        session = self._link.session
+        if session is None or self._failure is not None:
+            raise self._failure or self._no_session()
+        return session
+
+    def _no_session(self) -> CallboardError:
+        if self._welcome is None:
+            return _not_started()
+        return Unavailable(f"the host at {self._address} is lost, and looked for")
 
 
-def _identity(client_id: str | None) -> Identity:
+class _Readiness:
+    """Whether a worker serves its agents, for those who wait for it to change."""
+
+    def __init__(self) -> None:
+        self._ready = asyncio.Event()
+        self._not_ready = asyncio.Event()
+        self._not_ready.set()
+
+    def set(self, *, is_ready: bool) -> None:
+        """It does from here on, or does not."""
+        now, before = (self._ready, self._not_ready) if is_ready else (self._not_ready, self._ready)
+        before.clear()
+        now.set()
+
+    async def wait(self, *, is_ready: bool) -> None:
+        """Return when it is so."""
+        await (self._ready if is_ready else self._not_ready).wait()
+
+
+def _greeting(client_id: str | None) -> Greeting:
     incarnation = uuid4().hex
     own_name = f"{socket.gethostname()}-{os.getpid()}-{incarnation[:6]}"
-    return Identity(client_id or own_name, incarnation, _agent())
+    return Greeting(client_id or own_name, incarnation, _agent())
+
+
+def _complain(declared: asyncio.Future[Sequence[RegistrationError]]) -> None:
+    """What was served before the session was lost may be refused in the next one."""
+    if not declared.cancelled() and declared.exception() is None:
+        for error in declared.result():
+            log.warning("registration refused", name=error.name, reason=error.reason)
 
 
 @cache

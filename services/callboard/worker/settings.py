@@ -46,13 +46,19 @@ class ClientSettings(BaseSettings):
 
     def runtime(self) -> WorkerRuntime:
         """A runtime that is not started yet."""
-        return WorkerRuntime(self.host, connect_timeout_s=self.connect_timeout_s)
+        return WorkerRuntime(
+            self.host,
+            connect_timeout_s=self.connect_timeout_s,
+            reconnect_timeout_s=self.connect_timeout_s,
+        )
 
 
 class WorkerSettings(ClientSettings):
     """The settings of a worker.
 
     Attributes:
+        reconnect_timeout_s: Seconds to look again for a host that was lost; None: until it is
+            stopped. Other clients look as long as they do at first.
         drain_timeout_s: Seconds that turns may go on once the worker is asked to leave.
         client_id: Names the worker over restarts, so that its agents come back to it; None makes
             a new name for each process.
@@ -60,6 +66,7 @@ class WorkerSettings(ClientSettings):
             answers none. See `callboard.worker.health`.
     """
 
+    reconnect_timeout_s: Seconds | None = None
     drain_timeout_s: Seconds = DEFAULT_DRAIN_TIMEOUT_S
     client_id: Annotated[str, AfterValidator(_checked_client_id)] | None = None
     health_address: ListenAddress | None = None
@@ -70,5 +77,6 @@ class WorkerSettings(ClientSettings):
             self.host,
             client_id=self.client_id,
             connect_timeout_s=self.connect_timeout_s,
+            reconnect_timeout_s=self.reconnect_timeout_s,
             drain_timeout_s=self.drain_timeout_s,
         )

@@ -172,9 +172,7 @@ class Client:
         """
         window = self._switchboard.broker.limits.publish_window
         outbox = self.session.outbox
-        while (
-            self.session.is_live and self.session.last_publish - outbox.published_through > window
-        ):
+        while self.session.is_live and self.session.origin.last - outbox.published_through > window:
             self._heard.clear()
             await self._heard.wait()
 

@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "register", "publishes", "settlements", "calls", "replies", "cancels", "credits", "beat", "surrendered", "drain")
+    __slots__ = ("hello", "register", "publishes", "settlements", "calls", "replies", "cancels", "credits", "beat", "surrendered", "drain", "received", "leave")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REGISTER_FIELD_NUMBER: _ClassVar[int]
     PUBLISHES_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,8 @@ class ConnectRequest(_message.Message):
     BEAT_FIELD_NUMBER: _ClassVar[int]
     SURRENDERED_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     register: Register
     publishes: _containers.RepeatedCompositeFieldContainer[Publish]
@@ -29,10 +31,12 @@ class ConnectRequest(_message.Message):
     beat: Beat
     surrendered: _containers.RepeatedCompositeFieldContainer[Surrendered]
     drain: Drain
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., register: _Optional[_Union[Register, _Mapping]] = ..., publishes: _Optional[_Iterable[_Union[Publish, _Mapping]]] = ..., settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., surrendered: _Optional[_Iterable[_Union[Surrendered, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+    received: int
+    leave: Leave
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., register: _Optional[_Union[Register, _Mapping]] = ..., publishes: _Optional[_Iterable[_Union[Publish, _Mapping]]] = ..., settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., surrendered: _Optional[_Iterable[_Union[Surrendered, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "registered", "published", "settled", "deliveries", "calls", "replies", "cancels", "credits", "lease", "surrenders", "drain")
+    __slots__ = ("welcome", "registered", "published", "settled", "deliveries", "calls", "replies", "cancels", "credits", "lease", "surrenders", "drain", "received")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REGISTERED_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +49,7 @@ class ConnectResponse(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     SURRENDERS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     registered: Registered
     published: Published
@@ -57,10 +62,11 @@ class ConnectResponse(_message.Message):
     lease: Lease
     surrenders: _containers.RepeatedCompositeFieldContainer[Surrender]
     drain: Drain
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., registered: _Optional[_Union[Registered, _Mapping]] = ..., published: _Optional[_Union[Published, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., surrenders: _Optional[_Iterable[_Union[Surrender, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+    received: int
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., registered: _Optional[_Union[Registered, _Mapping]] = ..., published: _Optional[_Union[Published, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., surrenders: _Optional[_Iterable[_Union[Surrender, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version_min", "version_max", "capabilities", "client_id", "incarnation", "resume_token", "held", "agent")
+    __slots__ = ("version_min", "version_max", "capabilities", "client_id", "incarnation", "resume_token", "held", "agent", "received", "published")
     VERSION_MIN_FIELD_NUMBER: _ClassVar[int]
     VERSION_MAX_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +75,8 @@ class Hello(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     version_min: int
     version_max: int
     capabilities: _containers.RepeatedScalarFieldContainer[str]
@@ -77,10 +85,12 @@ class Hello(_message.Message):
     resume_token: bytes
     held: _containers.RepeatedCompositeFieldContainer[DeliveryRef]
     agent: str
-    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., client_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., held: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ..., agent: _Optional[str] = ...) -> None: ...
+    received: int
+    published: int
+    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., client_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., held: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ..., agent: _Optional[str] = ..., received: _Optional[int] = ..., published: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "capabilities", "session_id", "resume_token", "lease_ms", "max_event_bytes", "publish_window", "delivery_window", "partitions", "operators_port")
+    __slots__ = ("version", "capabilities", "session_id", "resume_token", "lease_ms", "max_event_bytes", "publish_window", "delivery_window", "partitions", "operators_port", "resumed", "received")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +101,8 @@ class Welcome(_message.Message):
     DELIVERY_WINDOW_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     OPERATORS_PORT_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     version: int
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     session_id: str
@@ -101,7 +113,9 @@ class Welcome(_message.Message):
     delivery_window: int
     partitions: int
     operators_port: int
-    def __init__(self, version: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., session_id: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., lease_ms: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., publish_window: _Optional[int] = ..., delivery_window: _Optional[int] = ..., partitions: _Optional[int] = ..., operators_port: _Optional[int] = ...) -> None: ...
+    resumed: bool
+    received: int
+    def __init__(self, version: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., session_id: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., lease_ms: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., publish_window: _Optional[int] = ..., delivery_window: _Optional[int] = ..., partitions: _Optional[int] = ..., operators_port: _Optional[int] = ..., resumed: bool = ..., received: _Optional[int] = ...) -> None: ...
 
 class Register(_message.Message):
     __slots__ = ("revision", "types", "subscriptions")
@@ -418,6 +432,10 @@ class PartitionGrant(_message.Message):
     def __init__(self, partition: _Optional[int] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
 
 class Drain(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Leave(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

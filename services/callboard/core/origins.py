@@ -1,0 +1,96 @@
+"""Where publishes come from, so that one that comes twice is known.
+
+A publisher that has lost its session does not know which of its publishes the host has. It says
+them again under their numbers, in its next session: an origin is what those sessions have in
+common. It outlives the last of them for `KEPT_S`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from callboard.core.frames import Refusal
+    from callboard.core.session import Session
+
+KEPT_S = 3600.0
+"""How long it is known what a publisher had published that is not there."""
+
+
+class Origin:
+    """One start of a publisher's process.
+
+    Attributes:
+        incarnation: Its name.
+        last: The highest publish number seen; 0 before the first.
+        answered: All publishes up to this number are answered.
+        refused: Those among the latest that were refused, in order.
+        session: The one that says its publishes, and is told; None while it has none.
+    """
+
+    __slots__ = ("answered", "incarnation", "last", "refused", "session")
+
+    def __init__(self, incarnation: str) -> None:
+        self.incarnation = incarnation
+        self.last = 0
+        self.answered = 0
+        self.refused: deque[Refusal] = deque()
+        self.session: Session | None = None
+
+    def answer(self, number: int, refusal: Refusal | None, window: int) -> Session | None:
+        """All publishes up to ``number`` are answered, this one with ``refusal``.
+
+        Refusals are known for as long as the publisher may not have heard of them, which is so for
+        at most twice its ``window`` of publishes.
+
+        Returns the session that is to hear of it; None: it hears of it when it is back.
+        """
+        self.answered = number
+        refused = self.refused
+        if refusal is not None:
+            refused.append(refusal)
+        while refused and refused[0].number <= number - 2 * window:
+            refused.popleft()
+        if self.session is not None:
+            self.session.outbox.published_through = number
+            if refusal is not None:
+                self.session.outbox.publishes_refused.append(refusal)
+        return self.session
+
+
+class Origins:
+    """Those that have, or lately had, a session."""
+
+    def __init__(self) -> None:
+        self._by_incarnation: dict[str, Origin] = {}
+        self._left_at: OrderedDict[str, float] = OrderedDict()
+
+    def join(self, incarnation: str, session: Session) -> Origin:
+        """The origin of what ``session`` publishes. Without a name it is a new one."""
+        origin = self._by_incarnation.get(incarnation) or Origin(incarnation)
+        if incarnation:
+            self._by_incarnation[incarnation] = origin
+            self._left_at.pop(incarnation, None)
+        origin.session = session
+        return origin
+
+    def leave(self, session: Session, now: float) -> None:
+        """``session`` is over."""
+        origin = session.origin
+        if origin.session is session:
+            origin.session = None
+            if origin.incarnation:
+                self._left_at[origin.incarnation] = now
+
+    def next_deadline(self) -> float | None:
+        """When `expire` next has work; None for never."""
+        return next((at + KEPT_S for at in self._left_at.values()), None)
+
+    def expire(self, now: float) -> None:
+        """Forget those that have been away for long."""
+        while self._left_at:
+            incarnation, at = next(iter(self._left_at.items()))
+            if at + KEPT_S > now:
+                return
+            del self._left_at[incarnation], self._by_incarnation[incarnation]
