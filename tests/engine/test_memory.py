@@ -56,7 +56,7 @@ async def test_positions_rise_and_are_never_reused() -> None:
 async def test_the_epoch_rises_with_each_opening() -> None:
     """Also within one millisecond."""
     engine = MemoryEngine()
-    epochs = [await engine.open() for _ in range(100)]
+    epochs = [(await engine.open()).epoch for _ in range(100)]
 
     assert epochs == sorted(set(epochs))
     assert 0 < epochs[0] < 2**64

@@ -15,18 +15,23 @@ from callboard.agent.calls_made import CallsMade
 from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.agent.retries import Retries
 from callboard.agent.turn_runner import TurnRunner
+from callboard.core.agent_types import AgentTypes
 from callboard.core.broker import Broker
+from callboard.core.commit import Commit
 from callboard.core.continuity import Continuity
 from callboard.core.deliveries import Deliveries
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import ACCEPTED, Publish, Released, Reply, Settlement
+from callboard.core.grants import Grants
 from callboard.core.lease import Lease
 from callboard.core.origins import Origin, Origins
 from callboard.core.outbox import HostOutbox
 from callboard.core.queues import AgentQueue
+from callboard.core.reservations import Reservations
 from callboard.core.retry import Policy
 from callboard.core.session import Session
 from callboard.core.turns import Admission, Mailbox
+from simulator.engine import ModelEngine
 
 Patch = pytest.MonkeyPatch
 Fault = Callable[[Patch], None]
@@ -244,6 +249,72 @@ def a_publisher_is_not_known_again(patch: Patch) -> None:
 def what_a_lost_session_had_not_confirmed_is_forgotten(patch: Patch) -> None:
     """The next one does not say it again."""
     patch.setattr(UnconfirmedPublishes, "unanswered", [])
+
+
+@fault
+def publishes_are_acknowledged_before_they_are_kept(patch: Patch) -> None:
+    """By a host, to whom it makes no difference while it lives."""
+    original = Broker.publish
+
+    def publish(self: Broker, session: Session, publishes: Any) -> None:
+        original(self, session, publishes)
+        session.outbox.published_through = session.origin.last
+        self._agenda.wake(session)
+
+    patch.setattr(Broker, "publish", publish)
+
+
+@fault
+def a_new_host_waits_for_nobody(patch: Patch) -> None:
+    """Whoever comes first gets what others run."""
+    patch.setattr(Reservations, "is_reserved", lambda *_: False)
+
+
+@fault
+def a_new_host_takes_nothing_over(patch: Patch) -> None:
+    """What workers have of the former one is void."""
+    patch.setattr(Deliveries, "adopt", lambda *_: False)
+
+
+@fault
+def a_new_host_has_forgotten_the_publishers(patch: Patch) -> None:
+    """What they say again it takes for new."""
+    patch.setattr(Origins, "restore", lambda *_: None)
+
+
+@fault
+def a_new_host_has_forgotten_the_types(patch: Patch) -> None:
+    """Until their workers are back nobody subscribes to anything."""
+    patch.setattr(AgentTypes, "restore", lambda *_: None)
+
+
+@fault
+def a_new_host_begins_with_the_second_page(patch: Patch) -> None:
+    """What comes first of what waits is not read."""
+    original = ModelEngine.waiting
+
+    async def waiting(self: ModelEngine, *, beyond: int = 0, **more: Any) -> Any:
+        return (await original(self, beyond=beyond, **more))[0 if beyond else 1 :]
+
+    patch.setattr(ModelEngine, "waiting", waiting)
+
+
+@fault
+def what_is_settled_is_not_removed(patch: Patch) -> None:
+    """The engine keeps what was accepted."""
+    original = ModelEngine._keep
+
+    def keep(self: ModelEngine, commit: Commit) -> Any:
+        commit.removed.clear()
+        return original(self, commit)
+
+    patch.setattr(ModelEngine, "_keep", keep)
+
+
+@fault
+def grants_are_not_looked_at(patch: Patch) -> None:
+    """Whoever names a delivery has it settled, under whatever grant."""
+    patch.setattr(Grants, "is_valid", lambda *_: True)
 
 
 @fault

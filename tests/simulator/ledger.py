@@ -7,7 +7,8 @@ Promises that it holds a run to (docs/guarantees.md):
 
 * What was acknowledged is handled, or a dead letter, for each agent that it was for.
 * What nobody acknowledged is so for all agents that it was for, or for none.
-* Nothing is handled twice without a reason: its handler raised, or its process was lost.
+* Nothing is handled twice without a reason: its handler raised, its process was lost, or the host
+  was when it might have heard how it ended. No event's turn is cancelled without one.
 * What a handler raises for is tried as often as the policy of its type says, and no less.
 * An agent sees the events of one publisher on one topic in the order published, first deliveries.
 * One turn at a time for each agent, but for calls that come back along their own chain.
@@ -16,6 +17,7 @@ Promises that it holds a run to (docs/guarantees.md):
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -72,6 +74,7 @@ class Turn:
     chain: tuple[str, ...]
     is_event: bool
     ending: str | None = None
+    ended_at: float = 0.0
 
 
 @dataclass(eq=False)
@@ -93,6 +96,7 @@ class Ledger:
     turns: dict[tuple[str, Agent], list[Turn]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    without_host: list[tuple[float, float]] = field(default_factory=list)
     _running: dict[Agent, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     _sequences: Counter[tuple[str, str]] = field(default_factory=Counter)
     _seen: dict[tuple[Agent, str, str], int] = field(default_factory=dict)
@@ -135,7 +139,10 @@ class Ledger:
 
     def ends(self, turn: Turn, ending: str) -> None:
         """A handler has ended: "done", "raised" or "cancelled"."""
-        turn.ending = ending
+        turn.ending, turn.ended_at = ending, asyncio.get_running_loop().time()
+        if ending == "cancelled" and turn.is_event and not turn.process.was_troubled:
+            msg = f"{turn.agent} is cancelled in {turn.id}, and nothing was wrong"
+            raise Broken(msg)
         self.notes.append(f"{turn.agent} has {ending} {turn.id} in {turn.process}")
         self._running[turn.agent].remove(turn)
         self.counts[f"turns {ending}"] += 1
@@ -208,7 +215,7 @@ class Ledger:
             raise Broken(msg)
         failed = [turn for turn in turns if turn.ending in ("raised", "cancelled")]
         for turn in turns[:-1]:
-            if turn not in failed and not turn.process.was_troubled:
+            if turn not in failed and not self._is_troubled(turn):
                 msg = f"{agent} gets {event.id} again, and nothing was wrong with {turn.process}"
                 raise Broken(msg)
         attempts = POLICIES[agent[0]].max_attempts
@@ -219,6 +226,15 @@ class Ledger:
             msg = f"{agent} has tried {event.id} {len(failed)} times, its policy is {attempts}"
             raise Broken(msg)
         return len(done) + len(dead)
+
+    def _is_troubled(self, turn: Turn) -> bool:
+        """Whether the host may not have heard how it ended.
+
+        One that is gone may have had it on its way, with the partition to another worker behind it.
+        """
+        return turn.process.was_troubled or any(
+            begin - 3.0 < turn.ended_at < end + 5.0 for begin, end in self.without_host
+        )
 
     def _is_settled(self, turn: Turn) -> bool:
         """Whether a turn was done in a process that nothing was wrong with."""

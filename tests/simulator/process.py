@@ -112,6 +112,11 @@ class Runtime(WorkerRuntime):
         self._process.system.ledger.counts["sessions lost"] += 1
         super().lost(reason)
 
+    def handed_over(self, reason: CallboardError) -> None:
+        """Another host goes on with its session."""
+        self._process.system.ledger.counts["sessions handed over"] += 1
+        super().handed_over(reason)
+
 
 class Process:
     """A process with one runtime.
@@ -284,7 +289,10 @@ class Worker(RoutedAgent):
             raise
         finally:
             if not process.is_lost:
-                ledger.ends(turn, ending)
+                try:
+                    ledger.ends(turn, ending)
+                except Broken as broken:
+                    process.system.broken = process.system.broken or broken
 
     async def _step(self, work: Work, turn: Turn, step: list[Any]) -> None:
         process = self._process

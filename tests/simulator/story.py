@@ -37,7 +37,7 @@ POLICIES = {
     "c": Policy(max_attempts=1),
 }
 
-Kind: TypeAlias = Literal["publish", "call", "join", "stop", "kill", "cut", "isolate"]
+Kind: TypeAlias = Literal["publish", "call", "join", "stop", "kill", "cut", "isolate", "crash"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Step:
         args: By kind. publish: client, topic, key, plans, one an event. call: client, type, key,
             plan, seconds. join: name, types. stop, kill: name. cut: name, and after how many
             seconds its worker and the host find out, if nothing else tells them. isolate: the same,
-            and for how many seconds no other line can be had.
+            and for how many seconds no other line can be had. crash: the host, which another one
+            replaces after so many seconds.
     """
 
     at_s: float
@@ -96,6 +97,8 @@ def story_of(seed: int) -> Story:
     steps += [_join(chance, f"w{number}") for number in range(1, chance.randint(1, 4))]
     names = [*(step.args[0] for step in steps), *CLIENTS]
     steps += [_trouble(chance, chance.choice(names)) for _ in range(chance.choice((0, 1, 2, 8)))]
+    if chance.random() < 0.3:
+        steps += [_crash(chance) for _ in range(chance.choice((1, 1, 3)))]
     steps += [_traffic(chance) for _ in range(chance.randint(5, 25))]
     return Story(
         seed=seed,
@@ -121,6 +124,11 @@ def _trouble(chance: Random, name: str) -> Step:
         seconds = chance.choice((2.0, 12.0, 40.0)) * chance.random()
         return Step(at_s, kind, (name, seconds, *finds_out))
     return Step(at_s, kind, (name,))
+
+
+def _crash(chance: Random) -> Step:
+    seconds = chance.choice((0.1, 3.0, 15.0)) * chance.random()
+    return Step(chance.uniform(1.0, LENGTH_S), "crash", (seconds,))
 
 
 def _traffic(chance: Random) -> Step:

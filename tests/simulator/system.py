@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -11,13 +12,11 @@ import grpc
 import grpc.aio
 
 from callboard.core.broker import Broker, BrokerLimits
-from callboard.core.commit import Commit
 from callboard.core.errors import CallboardError
-from callboard.engine.memory import MemoryEngine
 from callboard.host.stream import WorkerStream
 from callboard.host.switchboard import Switchboard
 from callboard.wire.status import status_of
-from callboard.wire.v1.cloudevent_pb2 import CloudEvent
+from simulator.engine import ModelEngine
 from simulator.ledger import Broken, Ledger
 from simulator.network import Ending, Line
 from simulator.process import Process, chance_for
@@ -33,23 +32,13 @@ RESTART_S = 0.5
 """How long a process takes to start that takes another's place."""
 
 
-class ModelEngine(MemoryEngine):
-    """Keeps what it is given, after a while, and tells the ledger of dead letters."""
+@dataclass
+class Host:
+    """A start of the host's process."""
 
-    def __init__(self, ledger: Ledger, chance: Random, commit_s: float) -> None:
-        super().__init__()
-        self._ledger = ledger
-        self._chance = chance
-        self._commit_s = commit_s
-
-    async def commit(self, commit: Commit) -> Sequence[int]:
-        """Keep it, after a while."""
-        if self._commit_s:
-            await asyncio.sleep(self._chance.random() * self._commit_s)
-        for letter in commit.dead:
-            event_id = CloudEvent.FromString(letter.delivery.event.content).id
-            self._ledger.dies(event_id, letter.delivery.agent, letter.reason)
-        return self.commit_now(commit)
+    switchboard: Switchboard
+    commits: asyncio.Task[None]
+    lines: list[Line] = field(default_factory=list)
 
 
 class System:
@@ -75,7 +64,9 @@ class System:
             agent_share=max(1, story.window // 2),
             publish_window=story.window,
         )
-        self.broker = Broker(1, limits)
+        self._limits = limits
+        self._engine = ModelEngine(self.ledger, self.chance_of("engine"), story.commit_s)
+        self._host: Host | None = None
 
     def chance_of(self, name: str) -> Random:
         """Chance of its own for something."""
@@ -85,35 +76,72 @@ class System:
         """Which of all processes that is."""
         return self._all.index(process)
 
+    @property
+    def broker(self) -> Broker:
+        """The present host's, or the last one's."""
+        return self._broker
+
     def dial(self, process: Process) -> Line:
         """A line from a process to the host."""
         line = Line(self.chance_of(f"line of {process}"), self.story.latency_s)
-        line.host_task = self._tasks.create_task(self._serve(line))
+        if self._host is None:
+            line.cut(0.0, 0.0)
+        else:
+            line.host_task = self._tasks.create_task(self._serve(self._host, line))
+            self._host.lines.append(line)
         if asyncio.get_running_loop().time() < self._isolated_until.get(process.name, 0.0):
             line.cut(0.0, 0.0)
         return line
 
     async def run(self) -> None:
         """Play the story, let all come to rest, and check."""
-        engine = ModelEngine(self.ledger, self.chance_of("engine"), self.story.commit_s)
         async with asyncio.TaskGroup() as self._tasks:
-            self._switchboard = Switchboard(self.broker, engine, self._tasks)
-            commits = self._tasks.create_task(self._switchboard.run())
+            await self._start_host()
             try:
                 await self._play()
                 await self._rest()
             finally:
                 self._is_over = True
-                self._switchboard.close()
-                commits.cancel()
+                self._end_host()
                 for process in self._all:
                     process.kill()
                     main = process.runtime._main
                     if main is not None:
                         main.cancel()
 
-    async def _serve(self, line: Line) -> None:
-        stream = WorkerStream(self._switchboard, line.requests(), 10.0)
+    async def _start_host(self) -> None:
+        kept = await self._engine.open()
+        self._broker = Broker(kept.epoch, self._limits)
+        switchboard = Switchboard(self._broker, self._engine, self._tasks)
+        await switchboard.restore(kept)
+        self._host = Host(switchboard, self._tasks.create_task(switchboard.run()))
+
+    def _end_host(self) -> None:
+        """It is gone, from one moment to the next."""
+        host, self._host = self._host, None
+        if host is None:
+            return
+        host.commits.cancel()
+        self._engine.crash()
+        host.switchboard._is_closed = True
+        if host.switchboard._timer is not None:
+            host.switchboard._timer.cancel()
+        find_out = self.chance_of("crash")
+        for line in host.lines:
+            line.cut(find_out.uniform(0.0, 1.0), 0.0)
+
+    async def _crash(self, seconds: float) -> None:
+        if self._host is None:
+            return
+        began_at = asyncio.get_running_loop().time()
+        self._end_host()
+        await asyncio.sleep(seconds)
+        self.ledger.without_host.append((began_at, asyncio.get_running_loop().time()))
+        if not self._is_over:
+            await self._start_host()
+
+    async def _serve(self, host: Host, line: Line) -> None:
+        stream = WorkerStream(host.switchboard, line.requests(), 10.0)
         try:
             async for frame in stream.frames():
                 await line.to_worker.write(frame)
@@ -139,6 +167,9 @@ class System:
         await asyncio.sleep(max(0.0, LENGTH_S - loop.time()))
 
     def _do(self, step: Step) -> None:
+        if step.kind == "crash":
+            self._act(self._crash(*step.args))
+            return
         name, *args = step.args
         process = self.processes.get(name)
         match step.kind:
@@ -211,6 +242,8 @@ class System:
 
     def _what_is_left(self) -> list[str]:
         left = []
+        if self._host is None:
+            left.append("there is no host")
         broker = self.broker
         if not broker.is_idle:
             left.append(f"{broker.waiting_count} wait, {broker.in_flight_count} are out")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from callboard.agent.cancellation import CancellationToken
 from callboard.core.envelope import Envelope
 from callboard.core.errors import CallboardError
-from callboard.core.event import Delivery, TurnId
+from callboard.core.event import Delivery, Grant, TurnId
 from callboard.core.frames import ACCEPTED, Outcome, Reply
 from callboard.core.identity import AgentId
 from callboard.core.retry import DEFAULT_POLICY, Policy
@@ -81,6 +81,8 @@ class Activation:
     """One agent that is active here.
 
     Attributes:
+        grant: The one under which something was last taken in for it; None: of none that counts.
+        era: Rises when what it has is cut off: others may have the agent.
         instance: The agent; None as long as no message has made it.
         is_served: Whether a task runs what is in the mailbox.
         making: Done when the instance that is being made is there, or cannot be made.
@@ -94,6 +96,8 @@ class Activation:
         "agent_id",
         "closing",
         "ended",
+        "era",
+        "grant",
         "instance",
         "is_retired",
         "is_served",
@@ -106,6 +110,8 @@ class Activation:
     def __init__(self, agent_id: AgentId, max_calls_waiting: int) -> None:
         self.agent_id = agent_id
         self.partition = 0
+        self.grant: Grant | None = None
+        self.era = 0
         self.mailbox: Mailbox[Incoming] = Mailbox(max_calls_waiting)
         self.instance: Agent | None = None
         self.making: asyncio.Future[None] | None = None
@@ -140,7 +146,8 @@ class Turn:
     Attributes:
         id: Names it to the host, as the parent of calls made in it.
         owner: Who runs it. A program may have several runtimes, which know nothing of each other.
-        era: Of the runner, when it began: see `TurnRunner.cut_off`.
+        era: Of its agent when it began, for an event, of the runner for a call: when it is another,
+            nobody is to hear how it ends.
         is_open: Whether it has not ended.
         is_dropped: Whether it ended with its runtime: nothing is told of it.
         token: Cancelled when the result is no longer wanted.

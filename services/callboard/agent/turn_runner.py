@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
 from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,6 +45,7 @@ from callboard.core.frames import (
     ACCEPTED,
     Call,
     CallFailure,
+    Claims,
     Outcome,
     Partitions,
     Rejected,
@@ -220,7 +221,9 @@ class TurnRunner:
                     continue
             if self._is_too_late(activation, delivery.grant):
                 self._check(activation)
-            elif activation.mailbox.deliver(delivery, incoming):
+                continue
+            activation.grant = delivery.grant
+            if activation.mailbox.deliver(delivery, incoming):
                 self._go_on(activation)
 
     def call(self, call: Call) -> None:
@@ -233,6 +236,7 @@ class TurnRunner:
         if self._is_given_up(activation, call.grant):
             self._check(activation)
             return
+        activation.grant = call.grant
         match activation.mailbox.call(call):
             case Admission.RUNS_NOW if self._may_begin():
                 activation.mailbox.begin(call.id)
@@ -283,11 +287,66 @@ class TurnRunner:
         What waits is dropped, what runs is cancelled, all agents are closed; nothing of it is told,
         neither now nor when it ends.
         """
-        self._era += 1
         self._leaving.clear()
         self._given_up.clear()
+        self.drop_calls()
+        self._cut_off(list(self._activations.values()))
+
+    def claims(self) -> Claims:
+        """What there is here of the session: agents, by partition, and events."""
+        grants: dict[str, dict[int, Grant]] = {}
+        held: dict[int, int] = {}
+        for activation in self._activations.values():
+            if activation.grant is not None:
+                of_type = grants.setdefault(activation.agent_id.type, {})
+                former = of_type.get(activation.partition, activation.grant)
+                of_type[activation.partition] = max(former, activation.grant)
+            ended = [turn.delivery for turn in activation.ended if turn.delivery is not None]
+            for delivery in (*ended, *activation.mailbox.events):
+                held[delivery.position] = delivery.attempt
+        for turn in self._turns.values():
+            if turn.delivery is not None and turn.era == turn.activation.era:
+                held[turn.delivery.position] = turn.delivery.attempt
+        partitions = tuple(
+            Partitions(agent_type, tuple(sorted(of_type.items())))
+            for agent_type, of_type in sorted(grants.items())
+        )
+        return Claims(partitions, held)
+
+    def drop_calls(self) -> None:
+        """Nobody waits for the answers to calls: forget those that wait, cancel those that run."""
+        self._era += 1
+        for activation in self._waiting_calls.values():
+            activation.mailbox.drop_calls()
         self._waiting_calls.clear()
-        for activation in list(self._activations.values()):
+        for turn in list(self._turns.values()):
+            if turn.delivery is None:
+                turn.cancel()
+
+    def keep_only(self, kept: Sequence[Partitions], unanswered: Container[int]) -> None:
+        """Another host is there: of the agents those of ``kept`` stay as they are; see `cut_off`.
+
+        ``unanswered`` are the positions of settlements that it is still to hear of.
+        """
+        grants = {
+            (partitions.agent_type, partition): grant
+            for partitions in kept
+            for partition, grant in partitions.partitions
+        }
+        void = []
+        for activation in self._activations.values():
+            place = (activation.agent_id.type, activation.partition)
+            if place not in grants or activation.grant is None:
+                self._leaving.pop(place, None)
+                void.append(activation)
+            else:
+                activation.mailbox.lift_fence(unanswered)
+        self._cut_off(void)
+
+    def _cut_off(self, activations: list[Activation]) -> None:
+        for activation in activations:
+            activation.era += 1
+            activation.grant = None
             self._retries.forget(activation)
             activation.mailbox.drop()
             factory = self._factories.get(activation.agent_id.type)
@@ -296,8 +355,9 @@ class TurnRunner:
             else:
                 self._let_go_of_instance(activation, factory)
         for turn in list(self._turns.values()):
-            turn.cancel()
-        for activation in list(self._activations.values()):
+            if turn.delivery is not None and turn.era != turn.activation.era:
+                turn.cancel()
+        for activation in activations:
             self._check(activation)
 
     # Life.
@@ -386,7 +446,7 @@ class TurnRunner:
     def _tell_event(self, turn: Turn) -> None:
         turn.activation.untold_count -= 1
         outcome = turn.outcome
-        if outcome is None or turn.era != self._era:
+        if outcome is None or turn.era != turn.activation.era:
             return
         if turn.error is not None and outcome is ACCEPTED:
             outcome = Rejected("publish_refused", clipped(str(turn.error)))
@@ -521,7 +581,7 @@ class TurnRunner:
             if self._is_stopping(turn, error):
                 raise
             policy, is_leaving = self._policy_of(turn), self._is_leaving(turn.activation)
-            if turn.era == self._era:
+            if turn.era == turn.activation.era:
                 self._retries.fail(turn, delivery, incoming, error, policy, is_leaving=is_leaving)
         self._end(turn)
 
@@ -579,7 +639,7 @@ class TurnRunner:
 
     def _begin(self, activation: Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
         turn = Turn(activation, turn_id, delivery, self)
-        turn.era = self._era
+        turn.era = self._era if delivery is None else activation.era
         self._busy.add(activation)
         self._idle.clear()
         activation.untold_count += 1

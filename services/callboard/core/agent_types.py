@@ -10,15 +10,19 @@ then, one after the other, what they subscribe to. What a live session takes bac
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from callboard.core.calls import WaitingCalls
 from callboard.core.frames import SubscriptionEntry
 from callboard.core.grants import Grants, Serials, nobody
+from callboard.core.kept import KeptType
 from callboard.core.placement import weights_of
 from callboard.core.queues import Queues
 from callboard.core.routing import Kind, Routes
 from callboard.core.session import Session
+
+if TYPE_CHECKING:
+    from callboard.core.commit import Commit
 
 RETURN_S = 10.0
 """How long a worker has, once it serves a type that had none, to declare what that subscribes to.
@@ -91,6 +95,33 @@ class AgentTypes:
         self._returned_at: dict[str, float] = {}  # in the order of time
         self._returns: dict[str, int] = {}
         self.subscription_count = 0
+        self._changed: dict[str, None] = {}
+        self._gone: dict[str, None] = {}
+
+    # What is kept.
+
+    def restore(self, kept: Iterable[KeptType]) -> None:
+        """These types were durable when the former host ended; nobody serves them yet."""
+        for name, patterns in kept:
+            self.ensure(name, session_only=False)
+            for pattern in patterns:
+                self._assert(name, pattern, None)
+        self._changed.clear()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `put_news` has something."""
+        return bool(self._changed or self._gone)
+
+    def put_news(self, commit: Commit) -> None:
+        """Have ``commit`` keep what is new of durable types."""
+        for name in self._changed:
+            state = self._states.get(name)
+            if state is not None and not state.session_only:
+                commit.types.append(KeptType(name, tuple(self.patterns(name))))
+        commit.types_gone.extend(self._gone)
+        self._changed.clear()
+        self._gone.clear()
 
     def get(self, name: str) -> AgentTypeState | None:
         """The type of that name."""
@@ -110,10 +141,15 @@ class AgentTypes:
             self._states[name] = state
         elif not session_only:
             state.session_only = False
+        if not session_only:
+            self._changed[name] = None
+            self._gone.pop(name, None)
         return state
 
     def forget(self, name: str) -> None:
         """Drop the type and what stayed behind of its subscriptions."""
+        if not self._states[name].session_only:
+            self._gone[name] = None
         del self._states[name]
         self.drop_kept(name)
 
@@ -188,6 +224,7 @@ class AgentTypes:
         sessions = self._declared.setdefault(name, {}).setdefault(pattern, set())
         if not sessions:
             self._routes.add(*pattern, name)
+            self._changed[name] = None
         self.subscription_count -= _is_kept(sessions)
         sessions.add(session)
         self.subscription_count += _is_kept(sessions)
@@ -202,6 +239,7 @@ class AgentTypes:
         self.subscription_count += _is_kept(sessions)
         if not sessions:
             self._routes.remove(*pattern, name)
+            self._changed[name] = None
             del patterns[pattern]
             if not patterns:
                 del self._declared[name]

@@ -42,7 +42,9 @@ from callboard.core.errors import (
 from callboard.core.event import Address, Delivery, Event
 from callboard.core.exchange import Exchange
 from callboard.core.frames import (
+    NO_CLAIMS,
     Call,
+    Claims,
     Partitions,
     Publish,
     Refusal,
@@ -57,12 +59,14 @@ from callboard.core.frames import (
 )
 from callboard.core.grants import Serials
 from callboard.core.identity import check_key
+from callboard.core.kept import Kept
 from callboard.core.leases import Leases
 from callboard.core.limits import BrokerLimits, Counters, too_large
 from callboard.core.origins import Origins
 from callboard.core.placer import Placer
 from callboard.core.queues import Lane
 from callboard.core.registrations import checked, fitting, uncontested
+from callboard.core.reservations import Reservations
 from callboard.core.session import Session
 
 __all__ = ["Broker", "BrokerLimits", "Counters"]
@@ -86,7 +90,10 @@ class Broker:
         self._agenda = Agenda()
         self._deliveries = Deliveries(self.types, self.limits, self._agenda)
         self._exchange = Exchange(self.types, self._deliveries, self.limits, self._agenda)
-        self._placer = Placer(self.types, self._deliveries, self._exchange, self._agenda)
+        self._reservations = Reservations()
+        self._placer = Placer(
+            self.types, self._deliveries, self._exchange, self._reservations, self._agenda
+        )
         self._leases = Leases(self.limits)
         self._origins = Origins()
         self._dead_letters = DeadLetters(self.types, self._deliveries, self.limits, self._agenda)
@@ -104,12 +111,14 @@ class Broker:
 
     def take_commit(self) -> Commit | None:
         """What the engine is to keep next; None when there is nothing. `committed` is to follow."""
+        if self.types.has_news:
+            self.types.put_news(self._agenda.commit)
         return self._agenda.take_commit()
 
     @property
     def has_commit(self) -> bool:
         """Whether `take_commit` has something."""
-        return not self._agenda.commit.is_empty
+        return self.types.has_news or not self._agenda.commit.is_empty
 
     def next_deadline(self) -> float | None:
         """When `tick` next has work; None when nothing is timed."""
@@ -119,6 +128,7 @@ class Broker:
             self.types.next_deadline(),
             self._leases.next_deadline(),
             self._origins.next_deadline(),
+            self._reservations.until,
         )
         return min((time for time in times if time is not None), default=None)
 
@@ -131,7 +141,12 @@ class Broker:
         for session in self._leases.expired(now):
             self.leave(session, now)
             self._agenda.lapsed.append(session)
-        self._origins.expire(now)
+        commit = self._agenda.commit
+        commit.origins_gone += self._origins.expire(now)
+        lapsed = self._reservations.expire(now)
+        if lapsed:
+            commit.sessions_gone += lapsed
+            self._placer.release_reserved(now)
         self.types.expire(now)
         self._exchange.expire(now)
         self._deliveries.release_due(now)
@@ -178,11 +193,39 @@ class Broker:
 
     # Sessions.
 
-    def join(self, session: Session, now: float, confirmed: int = 0) -> None:
+    def restore(self, kept: Kept, now: float) -> None:
+        """Begin where the former host has ended, before any worker joins.
+
+        `restore_events` follows.
+        """
+        self.types.restore(kept.types)
+        self._origins.restore(kept.origins, now)
+        self._reservations.restore(kept.sessions, now + self._leases.length_s)
+
+    def restore_events(self, deliveries: Iterable[Delivery], now: float) -> None:
+        """These waited or were out when the former host ended; in the order of their positions."""
+        for delivery in deliveries:
+            self._deliveries.restore(delivery, now)
+
+    def knows(self, token: bytes, incarnation: str) -> bool:
+        """Whether that is the token of a session that the former host had, and that may live."""
+        return self._reservations.knows(token, incarnation)
+
+    def join(
+        self,
+        session: Session,
+        now: float,
+        confirmed: int = 0,
+        token: bytes = b"",
+        claims: Claims = NO_CLAIMS,
+    ) -> None:
         """A worker is there.
 
         What its incarnation has published in earlier sessions is known, and answered again beyond
         ``confirmed``, the number up to which it has heard the answers.
+
+        With the ``token`` of a session that the former host had, it goes on with what it ``claims``
+        of that, as soon as it serves the types again.
         """
         self.sessions[session.id] = session
         origin = session.origin = self._origins.join(session.incarnation, session)
@@ -191,8 +234,22 @@ class Broker:
         outbox.publishes_refused.extend(each for each in origin.refused if each.number > confirmed)
         if origin.answered:
             self._agenda.wake(session)
-        if session.has_lease:
-            self._leases.renew(session, now)
+        if not session.has_lease:
+            return
+        self._leases.renew(session, now)
+        commit = self._agenda.commit
+        commit.sessions.append(session)
+        if self.knows(token, session.incarnation):
+            commit.sessions_gone.append(token)
+            session.claims = claims
+            self._reservations.claim(session, token, claims.partitions)
+            ended = True
+        else:
+            gone = self._reservations.replaced(session, token)
+            commit.sessions_gone += gone
+            ended = bool(gone)
+        if ended:
+            self._placer.release_reserved(now)
 
     def part(self, session: Session) -> None:
         """The stream of a session that outlives it is lost."""
@@ -265,6 +322,20 @@ class Broker:
                 self._stop_serving(session, name, old.subscriptions, now, is_lost=False)
         new, without_room = self._with_room(session, new, old, now)
         session.registration = new
+        adopted = self._begin_serving(session, new, old, now)
+        errors += contested + without_room
+        session.outbox.registered.append(Registered(registration.revision, errors, adopted))
+        for partitions in adopted:
+            self._placer.begin_adopted(session, partitions, now)
+        self._agenda.wake(session)
+        if self._reservations.drop(session):
+            self._placer.release_reserved(now)
+        self._placer.tell_drained(session)
+
+    def _begin_serving(
+        self, session: Session, new: Registration, old: Registration, now: float
+    ) -> tuple[Partitions, ...]:
+        """``session`` serves the types that are ``new``; what it has of them still."""
         begun: list[AgentTypeState] = []
         known = set(old.types)
         for entry in new.types:
@@ -277,12 +348,10 @@ class Broker:
                 state.add_worker(session)
                 session.lanes[entry.name] = Lane(session, self.limits.delivery_window)
                 begun.append(state)
+        adopted = [self._placer.adopt(session, state, session.claims) for state in begun]
         for state in begun:
             self._placer.rebalance(state, now)
-        errors += contested + without_room
-        session.outbox.registered.append(Registered(registration.revision, errors))
-        self._agenda.wake(session)
-        self._placer.tell_drained(session)
+        return tuple(partitions for partitions in adopted if partitions is not None)
 
     def drain(self, session: Session, now: float) -> None:
         """``session`` wants to leave.
@@ -311,6 +380,9 @@ class Broker:
             del self.sessions[session.id]
         self._leases.end(session)
         self._origins.leave(session, now)
+        if session.has_lease:
+            self._agenda.commit.sessions_gone.append(session.token)
+        was_claiming = self._reservations.drop(session)
         self._exchange.lose(session)
         declared = session.registration.subscriptions
         for name in list(session.lanes):
@@ -318,6 +390,8 @@ class Broker:
         self.types.declare(session, declared, ())
         self._placer.forget(session)
         self._agenda.forget(session)
+        if was_claiming:
+            self._placer.release_reserved(now)
 
     def surrendered(self, session: Session, given_up: Partitions, now: float) -> None:
         """``session`` has given partitions up. Stale ones are passed over."""
@@ -379,6 +453,9 @@ class Broker:
             if publisher is not None and publisher is not told:
                 told = publisher
                 agenda.wake(publisher)
+        for each in commit.sessions:
+            each.is_kept = True
+            agenda.wake(each)
         if commit.errands:
             self._dead_letters.committed(commit, given, now)
         for session, number, refusal in commit.settled:
@@ -421,6 +498,10 @@ class Broker:
     def cancel(self, session: Session, caller_id: int) -> None:
         """The caller gave a call up: its handler is told."""
         self._exchange.cancel(session, caller_id)
+
+    def end_calls(self, reason: str) -> None:
+        """Nobody will answer the calls that are open: the host is going."""
+        self._exchange.end_all(reason)
 
     # What operators ask for.
 

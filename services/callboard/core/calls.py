@@ -181,6 +181,10 @@ class OpenCalls(Generic[W]):
             self._deadlines = [entry for entry in self._deadlines if entry[1] in self._by_id]
             heapq.heapify(self._deadlines)
 
+    def all(self) -> list[OpenCall[W]]:
+        """Those that are open, oldest first."""
+        return list(self._by_id.values())
+
     def made_and_assigned(self, session: W) -> list[OpenCall[W]]:
         """The calls that ``session`` has made, and those that it is to answer, oldest first."""
         return list(self._by_session.get(session, {}).values())

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from callboard.core.errors import Code
 from callboard.core.event import Address, Delivery, Event
 from callboard.core.frames import Refusal
+from callboard.core.kept import KeptType
 from callboard.core.session import Session
 
 
@@ -95,10 +96,16 @@ class Commit:
         replays: Dead letters to remove, and to keep as events again, in order.
         drops: Dead letters to remove.
         removed: Positions whose deliveries were accepted.
+        changed: Deliveries that are kept, of which more turns have failed or sessions were lost.
         dead: Deliveries that become dead letters; their positions are removed as well.
         settled: Settlements to confirm: the session, the number, why it was refused (None: it was
             not).
         errands: What operators asked for, of which this is the last.
+        types: Durable types that are new, or subscribe to something else than before.
+        types_gone: Names of durable types to forget.
+        sessions: Those that have begun of workers that outlive their host.
+        sessions_gone: Tokens of those that are over.
+        origins_gone: Incarnations whose publishes need not be known any more.
     """
 
     appends: list[Append] = field(default_factory=list)
@@ -108,8 +115,33 @@ class Commit:
     dead: list[DeadLetter] = field(default_factory=list)
     settled: list[tuple[Session, int, Refusal | None]] = field(default_factory=list)
     errands: list[Errand] = field(default_factory=list)
+    changed: list[Delivery] = field(default_factory=list)
+    types: list[KeptType] = field(default_factory=list)
+    types_gone: list[str] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    sessions_gone: list[bytes] = field(default_factory=list)
+    origins_gone: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to keep and nobody to tell."""
-        return not (self.appends or self.removed or self.dead or self.settled or self.errands)
+        return not (
+            self.appends
+            or self.removed
+            or self.dead
+            or self.settled
+            or self.errands
+            or self.changed
+            or self.has_presence
+        )
+
+    @property
+    def has_presence(self) -> bool:
+        """Whether anything is to be kept of types, sessions and publishers."""
+        return bool(
+            self.types
+            or self.types_gone
+            or self.sessions
+            or self.sessions_gone
+            or self.origins_gone
+        )

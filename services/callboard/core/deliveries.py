@@ -20,19 +20,19 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callboard.core.commit import DeadLetter, Errand
 from callboard.core.errors import CallboardError, Code
-from callboard.core.frames import Accepted, Refusal, Rejected, Settlement
+from callboard.core.frames import Accepted, Refusal, Rejected, Released, Settlement
 from callboard.core.identity import check_key
 
 if TYPE_CHECKING:
     from callboard.core.agenda import Agenda
     from callboard.core.agent_types import AgentTypes, AgentTypeState
-    from callboard.core.event import Delivery, Event
+    from callboard.core.event import Delivery, Event, Grant
     from callboard.core.limits import BrokerLimits
     from callboard.core.queues import AgentQueue, Lane
     from callboard.core.session import Session
@@ -136,6 +136,11 @@ class Deliveries:
         self.waiting_count += 1
         self.hand_out(state, queue)
 
+    def restore(self, delivery: Delivery, now: float) -> None:
+        """``delivery`` waited when the former host ended."""
+        self.queued_bytes += bytes_of(delivery.event)
+        self.enqueue(delivery, now)
+
     def kill(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
         """``delivery``, which neither waits nor is out, becomes a dead letter."""
         self._agenda.commit.dead.append(DeadLetter(delivery, reason, detail, now))
@@ -173,7 +178,7 @@ class Deliveries:
             self.waiting_count -= count
             self._counters.delivered += count
             self._agenda.wake(session)
-        if waiting and not lane.room and len(out) < share:
+        if waiting and lane.room <= 0 and len(out) < share:
             lane.ready.append(queue)
             queue.is_listed = True
 
@@ -210,11 +215,7 @@ class Deliveries:
                     commit.dead.append(DeadLetter(delivery, reason, detail, now))
                     counters.rejected += 1
                 case released:
-                    lanes[state.name].room += self._take_back(state, queue, delivery)
-                    first = queue.waiting[0]
-                    first.failed_turns = max(first.failed_turns, released.failed_turns)
-                    if released.not_before_s > 0:
-                        self._hold_back(queue, now + released.not_before_s)
+                    lanes[state.name].room += self._release(state, queue, delivery, released, now)
                     continue
             del out[delivery.position]
             size = len(delivery.event.content) + RECORD_BYTES
@@ -248,6 +249,40 @@ class Deliveries:
                 self.hand_out(state, queue)
 
     # What becomes of grants.
+
+    def adopt(
+        self,
+        state: AgentTypeState,
+        partition: int,
+        lane: Lane,
+        grant: Grant,
+        held: Mapping[int, int],
+    ) -> bool:
+        """What waits of ``partition`` and is ``held`` (attempts by position) is out in ``lane``.
+
+        It was when the former host ended. False, and nothing is done, when that cannot be: it is no
+        run from the front of each agent's queue.
+        """
+        runs = []
+        for queue in state.queues.in_partition(partition):
+            positions = [each.position for each in queue.waiting]
+            count = next(
+                (n for n, each in enumerate(positions) if each not in held), len(positions)
+            )
+            if not held.keys().isdisjoint(positions[count:]):
+                return False
+            runs.append((queue, count))
+        for queue, count in runs:
+            for _ in range(count):
+                delivery = queue.waiting.popleft()
+                delivery.attempt = held[delivery.position]
+                delivery.grant = grant
+                queue.out.append(delivery)
+                self._out[delivery.position] = (delivery, queue, state)
+            lane.room -= count
+            state.queues.waiting_count -= count
+            self.waiting_count -= count
+        return True
 
     def begin_grant(self, state: AgentTypeState, partition: int) -> None:
         """``partition`` has a new holder, who gets all that waited."""
@@ -369,11 +404,29 @@ class Deliveries:
         self._counters.released += count
         return count
 
+    def _release(
+        self,
+        state: AgentTypeState,
+        queue: AgentQueue,
+        delivery: Delivery,
+        released: Released,
+        now: float,
+    ) -> int:
+        count = self._take_back(state, queue, delivery)
+        first = queue.waiting[0]
+        if released.failed_turns > first.failed_turns:
+            first.failed_turns = released.failed_turns
+            self._agenda.commit.changed.append(first)
+        if released.not_before_s > 0:
+            self._hold_back(queue, now + released.not_before_s)
+        return count
+
     def _count_loss(self, state: AgentTypeState, queue: AgentQueue, now: float) -> None:
         """Of what was taken back only the first can have been running: count it, or end it."""
         first = queue.waiting[0]
         first.losses += 1
         if first.losses < self._max_losses:
+            self._agenda.commit.changed.append(first)
             return
         del queue.waiting[0]
         state.queues.waiting_count -= 1

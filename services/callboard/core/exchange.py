@@ -156,6 +156,12 @@ class Exchange:
         for call in state.calls.take_all():
             self._end(call, Code.UNAVAILABLE, f"the agent type {state.name!r} has ended")
 
+    def end_all(self, reason: str) -> None:
+        """See `Broker.end_calls`."""
+        for call in self._calls.all():
+            self._end(call, Code.UNAVAILABLE, reason)
+            self._withdraw(call)
+
     # What time does.
 
     def next_deadline(self) -> float | None:

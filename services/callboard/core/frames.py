@@ -6,7 +6,9 @@ converts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
 from callboard.core.errors import CallboardError, Code, RemoteAgentError, error_of
@@ -202,6 +204,28 @@ class Registration(NamedTuple):
     subscriptions: tuple[SubscriptionEntry, ...]
 
 
+class Partitions(NamedTuple):
+    """Partitions of a type with the grants under which they are held."""
+
+    agent_type: str
+    partitions: tuple[tuple[int, Grant], ...]
+
+
+class Claims(NamedTuple):
+    """What a worker still has of a session whose host is gone.
+
+    Attributes:
+        partitions: Those of which it has agents.
+        held: Deliveries that it has not ended, or not heard to be ended: attempts by position.
+    """
+
+    partitions: tuple[Partitions, ...] = ()
+    held: Mapping[int, int] = MappingProxyType({})
+
+
+NO_CLAIMS = Claims()
+
+
 class RegistrationError(NamedTuple):
     """One refused entry: the name of a type or the id of a subscription."""
 
@@ -212,10 +236,15 @@ class RegistrationError(NamedTuple):
 
 
 class Registered(NamedTuple):
-    """The outcome of a registration."""
+    """The outcome of a registration.
+
+    Attributes:
+        adopted: Of what the worker has claimed as its own under a former host, what it has still.
+    """
 
     revision: int
     errors: tuple[RegistrationError, ...] = ()
+    adopted: tuple[Partitions, ...] = ()
 
 
 class Refusal(NamedTuple):
@@ -224,13 +253,6 @@ class Refusal(NamedTuple):
     number: int
     code: int
     reason: str
-
-
-class Partitions(NamedTuple):
-    """Partitions of a type with the grants under which they are held."""
-
-    agent_type: str
-    partitions: tuple[tuple[int, Grant], ...]
 
 
 @dataclass(slots=True)

@@ -108,7 +108,7 @@ class Grants(Generic[W]):
         return (
             grant is not None
             and self._holders[partition] is session
-            and grant == (self._serials.epoch, self._serial[partition])
+            and grant == (self._grants[partition] or (self._serials.epoch, self._serial[partition]))
         )
 
     def is_leaving(self, partition: int) -> bool:
@@ -126,6 +126,16 @@ class Grants(Generic[W]):
         self._holders[partition] = session
         self._serial[partition] = self._serials.next()
         self.held_count += 1
+
+    def adopt(self, partition: int, session: W, grant: Grant) -> None:
+        """``session`` holds a free partition already, by a grant of a former host: it stands.
+
+        Raises ValueError when it is not free.
+        """
+        self.grant(partition, session)
+        if self._grants is nobody(self._partitions):
+            self._grants = [None] * self._partitions
+        self._grants[partition] = grant
 
     def ask(self, partition: int) -> Grant | None:
         """Note that the holder is asked to surrender.

@@ -18,16 +18,17 @@ class Leases:
 
     Attributes:
         length_ms: What workers are told.
+        length_s: With the margin.
     """
 
     def __init__(self, limits: BrokerLimits) -> None:
         self.length_ms = int(limits.lease_s * 1000)
-        self._length_s = limits.lease_s + limits.lease_margin_s
+        self.length_s = limits.lease_s + limits.lease_margin_s
         self._until: OrderedDict[Session, float] = OrderedDict()  # in the order of time
 
     def renew(self, session: Session, now: float) -> None:
         """Something was heard of ``session``."""
-        self._until[session] = now + self._length_s
+        self._until[session] = now + self.length_s
         self._until.move_to_end(session)
 
     def end(self, session: Session) -> None:

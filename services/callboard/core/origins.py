@@ -8,10 +8,14 @@ common. It outlives the last of them for `KEPT_S`.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from callboard.core.errors import Code
+from callboard.core.frames import Refusal
+
 if TYPE_CHECKING:
-    from callboard.core.frames import Refusal
+    from callboard.core.kept import KeptOrigin
     from callboard.core.session import Session
 
 KEPT_S = 3600.0
@@ -87,10 +91,24 @@ class Origins:
         """When `expire` next has work; None for never."""
         return next((at + KEPT_S for at in self._left_at.values()), None)
 
-    def expire(self, now: float) -> None:
-        """Forget those that have been away for long."""
+    def expire(self, now: float) -> list[str]:
+        """Forget those that have been away for long; their incarnations."""
+        gone = []
         while self._left_at:
             incarnation, at = next(iter(self._left_at.items()))
             if at + KEPT_S > now:
-                return
+                break
             del self._left_at[incarnation], self._by_incarnation[incarnation]
+            gone.append(incarnation)
+        return gone
+
+    def restore(self, kept: Iterable[KeptOrigin], now: float) -> None:
+        """These were known when the former host ended."""
+        for incarnation, answered, refused in kept:
+            origin = self._by_incarnation[incarnation] = Origin(incarnation)
+            origin.last = origin.answered = answered
+            reason = "it was refused before the host was restarted"
+            origin.refused.extend(
+                Refusal(number, Code.RESOURCE_EXHAUSTED, reason) for number in refused
+            )
+            self._left_at[incarnation] = now

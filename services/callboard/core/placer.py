@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.core.frames import Partitions
+from callboard.core.frames import Claims, Partitions
 from callboard.core.grants import nobody
 from callboard.core.placement import place
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from callboard.core.deliveries import Deliveries
     from callboard.core.event import Grant
     from callboard.core.exchange import Exchange
+    from callboard.core.reservations import Reservations
     from callboard.core.session import Session
 
 
@@ -25,12 +26,18 @@ class Placer:
     """
 
     def __init__(
-        self, types: AgentTypes, deliveries: Deliveries, exchange: Exchange, agenda: Agenda
+        self,
+        types: AgentTypes,
+        deliveries: Deliveries,
+        exchange: Exchange,
+        reservations: Reservations,
+        agenda: Agenda,
     ) -> None:
         self._types = types
         self._deliveries = deliveries
         self._exchange = exchange
         self._agenda = agenda
+        self._reservations = reservations
         self._held: dict[Session, int] = {}
 
     def held_count(self, session: Session) -> int:
@@ -60,6 +67,37 @@ class Placer:
         for session, partitions in asked.items():
             session.outbox.surrenders.append(Partitions(state.name, tuple(partitions)))
             self._agenda.wake(session)
+
+    def adopt(self, session: Session, state: AgentTypeState, claims: Claims) -> Partitions | None:
+        """``session`` serves the type now, and has had some of it since the former host.
+
+        Returns what it has still; None when it has nothing.
+        """
+        lane, kept = session.lanes[state.name], []
+        for partition, grant in self._reservations.take(session, state.name).items():
+            if (
+                0 <= partition < len(state.grants)
+                and state.grants.holder(partition) is None
+                and self._deliveries.adopt(state, partition, lane, grant, claims.held)
+            ):
+                state.grants.adopt(partition, session, grant)
+                self._held[session] = self._held.get(session, 0) + 1
+                kept.append((partition, grant))
+        return Partitions(state.name, tuple(kept)) if kept else None
+
+    def begin_adopted(self, session: Session, adopted: Partitions, now: float) -> None:
+        """What else waits for the partitions that ``session`` has still goes there as well."""
+        state = self._types.get(adopted.agent_type)
+        for partition, _ in adopted.partitions:
+            if state is not None and state.grants.holder(partition) is session:
+                self._exchange.begin_grant(state, partition, session, now)
+                self._deliveries.begin_grant(state, partition)
+
+    def release_reserved(self, now: float) -> None:
+        """What was reserved may be free: grant it to whom it is planned for."""
+        for state in self._types:
+            if state.workers:
+                self.rebalance(state, now)
 
     def surrendered(self, session: Session, given_up: Partitions, now: float) -> None:
         """``session`` has given partitions up.
@@ -118,7 +156,7 @@ class Placer:
     def _grant(self, state: AgentTypeState, partition: int, now: float) -> None:
         """Give a free partition to whom it is planned for, with all that waited."""
         session = state.plan[partition]
-        if session is None:
+        if session is None or self._reservations.is_reserved(state.name, partition):
             return
         state.grants.grant(partition, session)
         self._held[session] = self._held.get(session, 0) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.core.frames import Registration
+from callboard.core.frames import NO_CLAIMS, Registration
 from callboard.core.origins import Origin
 from callboard.core.outbox import HostOutbox
 
@@ -31,6 +31,7 @@ class Session:
         token: The secret that resumes it.
         capabilities: The optional features of the protocol that both sides understand.
         origin: Where its publishes come from.
+        is_kept: The engine knows of it, if it has to: nothing is said to it before.
         is_parted: It has no stream, and may have one again. It keeps what it holds and is handed
             nothing new.
         id: For people and logs.
@@ -39,6 +40,7 @@ class Session:
         is_foreign: It speaks another protocol than ours, with looser rules: its names and keys may
             be any text.
         registration: What it last declared and was granted.
+        claims: What it has of a session whose host is gone; looked at when it first registers.
         lanes: By agent type that it serves, what is out at it.
         last_settlement: The highest settlement number seen; 0 before the first.
         draining: It asked to leave: it gets no partitions any more.
@@ -67,6 +69,7 @@ class Session:
         self.capabilities = capabilities
         self.is_foreign = is_foreign
         self.registration = Registration(0, (), ())
+        self.claims = NO_CLAIMS
         self.lanes: dict[str, Lane] = {}
         self.origin = Origin(incarnation)
         self.last_settlement = 0
@@ -74,6 +77,7 @@ class Session:
         self.is_drained = False
         self.is_live = True
         self.is_parted = False
+        self.is_kept = not self.has_lease
         self.outbox = HostOutbox(keeps_frames=self.has_lease)
 
     @property

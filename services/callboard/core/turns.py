@@ -10,6 +10,7 @@ again until it has been handed out anew.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from enum import Enum
 from math import inf
 from typing import Generic, TypeVar
@@ -122,6 +123,24 @@ class Mailbox(Generic[B]):
         self._events.clear()
         self._calls.clear()
         self._due = self._fence = None
+
+    def lift_fence(self, unanswered: Container[int]) -> None:
+        """Another host is there, from which nothing is on its way.
+
+        Unless it is still to hear of the release (its position is among the ``unanswered``), what
+        it hands out it has counted anew.
+        """
+        if self._fence is not None and self._fence.position not in unanswered:
+            self._fence = None
+
+    def drop_calls(self) -> None:
+        """Forget the calls that wait: nobody waits for their answers."""
+        self._calls.clear()
+
+    @property
+    def events(self) -> list[Delivery]:
+        """Those that wait, in order."""
+        return [delivery for delivery, _ in self._events]
 
     @property
     def due(self) -> float | None:

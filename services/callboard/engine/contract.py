@@ -7,16 +7,27 @@ from typing import Protocol
 
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import EVERY, Selection
+from callboard.core.event import Delivery
+from callboard.core.kept import Kept
 
 PAGE_BYTES = 16 << 20
-"""What the events of a page of dead letters have together, about, unless there is but one."""
+"""What the events of a page have together, about, unless there is but one."""
+
+PAGE_ITEMS = 10_000
+"""How many events a page holds at most that nobody has asked for otherwise."""
 
 
 class Engine(Protocol):
-    """Keeps events until they are settled.
+    """Keeps events until they are settled, and what a host has to know that comes after another.
 
     One host uses an engine at a time. `commit` is never called while another is under way, so
-    commits are kept in the order in which they are given.
+    commits are kept in the order in which they are given. What a commit brings is found by the next
+    host if `commit` has returned, maybe if it has not, and always as a whole.
+
+    An event is kept from the append that brings it, under a position for each target, until a
+    commit names that position in ``removed`` or ``dead``. A publisher is kept, with the highest
+    number of its appends and the refused ones among the latest, until a commit names it in
+    ``origins_gone``; those without an incarnation are not.
     """
 
     @property
@@ -29,8 +40,21 @@ class Engine(Protocol):
         """Whether everything is lost with the process; the host says so at start."""
         ...
 
-    async def open(self) -> int:
-        """Take the engine over. Returns the epoch: above that of every host that had it before."""
+    async def open(self) -> Kept:
+        """Take the engine over. Returns what hosts before have left, and this one's epoch."""
+        ...
+
+    async def waiting(self, *, beyond: int = 0, limit: int = PAGE_ITEMS) -> Sequence[Delivery]:
+        """A page of the events that hosts before have left, in the order of their positions.
+
+        With how often they have failed and were lost, and no attempt yet. Targets of one append
+        have one `Event` as far as they are on one page. Called before the first commit, until a
+        page is empty.
+
+        Args:
+            beyond: Those that come after this position; 0: all.
+            limit: How many at most. A page that would grow beyond `PAGE_BYTES` ends before that.
+        """
         ...
 
     async def commit(self, commit: Commit) -> Sequence[int]:

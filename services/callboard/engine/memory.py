@@ -10,7 +10,9 @@ from time import time_ns
 
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import EVERY, Selection
-from callboard.engine.contract import PAGE_BYTES
+from callboard.core.event import Delivery
+from callboard.core.kept import Kept
+from callboard.engine.contract import PAGE_BYTES, PAGE_ITEMS
 from callboard.log import Logger
 
 log = Logger(__name__)
@@ -35,13 +37,22 @@ class MemoryEngine:
         self._dead_positions: list[int] = []  # in order
         self._dead_bytes = 0
 
-    async def open(self) -> int:
-        """An epoch above those before it.
+    async def open(self) -> Kept:
+        """An epoch above those before it, and nothing else.
 
         Milliseconds of the clock: nothing but that outlives the process.
         """
         self._epoch = max(time_ns() // 1_000_000, self._epoch + 1)
-        return self._epoch
+        return Kept(self._epoch)
+
+    async def waiting(
+        self,
+        *,
+        beyond: int = 0,  # noqa: ARG002 (the contract's)
+        limit: int = PAGE_ITEMS,  # noqa: ARG002
+    ) -> Sequence[Delivery]:
+        """None: they were lost with the host."""
+        return ()
 
     async def commit(self, commit: Commit) -> Sequence[int]:
         """Number the targets; never fails and never waits."""

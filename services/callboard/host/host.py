@@ -166,11 +166,12 @@ class Host:
         await self.stop()
 
     async def _run(self, serving: asyncio.Future[None]) -> None:
-        epoch = await self._engine.open()
-        broker = Broker(epoch, self._limits)
+        kept = await self._engine.open()
+        broker = Broker(kept.epoch, self._limits)
         try:
             async with asyncio.TaskGroup() as tasks:
                 switchboard = Switchboard(broker, self._engine, tasks)
+                await switchboard.restore(kept)
                 server, health = await self._serve(switchboard, tasks)
                 operators = await self._serve_operators(switchboard)
                 commits = tasks.create_task(switchboard.run(), name="commits")
@@ -178,7 +179,10 @@ class Host:
                 if self._engine.is_volatile:
                     log.warning("events are kept in memory and lost with this process")
                 log.info(
-                    "serving", address=self.address, operators=self.operators_address, epoch=epoch
+                    "serving",
+                    address=self.address,
+                    operators=self.operators_address,
+                    epoch=kept.epoch,
                 )
                 serving.set_result(None)
                 await self._stop_asked.wait()

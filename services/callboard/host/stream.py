@@ -118,10 +118,16 @@ class WorkerStream:
             self._switchboard.take(self.session, frame)
 
     async def _until_it_spoke(self) -> None:
-        """Wait for the first frame, or the end. Raises `DeadlineExceeded` when neither comes."""
+        """Wait for the first frame, or the end. Raises `DeadlineExceeded` when neither comes.
+
+        And until the engine knows of the session: the host after this one has to.
+        """
         try:
             async with asyncio.timeout(self._hello_timeout_s):
                 await self._wake.wait()
+                while self.session is not None and not (self.session.is_kept or self._is_over):
+                    self._wake.clear()
+                    await self._wake.wait()
         except TimeoutError as error:
             msg = f"no hello within {self._hello_timeout_s:g} s"
             log.warning("stream refused", reason=msg)

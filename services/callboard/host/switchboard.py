@@ -19,11 +19,13 @@ from callboard.log import Logger
 from callboard.telemetry.active import route_spans
 from callboard.wire.codec import CloudEventCodec
 from callboard.wire.frames import CAPABILITIES, PROTOCOL_VERSION
+from callboard.wire.items import get_claims
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
     from callboard.core.commit import Errand
     from callboard.core.errors import CallboardError
+    from callboard.core.kept import Kept
     from callboard.engine.contract import Engine
     from callboard.telemetry.route_spans import RouteSpans
 
@@ -94,6 +96,7 @@ class Switchboard:
         self._silent.discard(stream)
         session = self._by_token.get(hello.resume_token)
         is_resumed = session is not None and session.incarnation == hello.incarnation
+        is_known = self.broker.knows(hello.resume_token, hello.incarnation)
         if session is None or not is_resumed:
             capabilities = CAPABILITIES.intersection(hello.capabilities)
             session = self._begin(
@@ -106,7 +109,7 @@ class Switchboard:
                     capabilities=capabilities,
                 ),
                 stream,
-                confirmed=hello.published,
+                hello,
             )
         else:
             self._resume(session, stream, hello.received)
@@ -118,6 +121,7 @@ class Switchboard:
             resume_token=session.token,
             lease_ms=self.broker.lease_ms if session.has_lease else 0,
             resumed=is_resumed,
+            known=is_known,
             received=continuity.received if continuity is not None else 0,
             max_event_bytes=limits.max_event_bytes,
             publish_window=limits.publish_window,
@@ -189,10 +193,15 @@ class Switchboard:
             self._spans.answer(session.id, frame.replies)
 
     def close(self) -> None:
-        """End every stream with UNAVAILABLE, and admit no more. Idempotent."""
+        """End every stream with UNAVAILABLE, and admit no more. Idempotent.
+
+        Sessions that outlive their host go on: another host may take its place.
+        """
         self._is_closed = True
+        self.broker.end_calls("the host is stopping")
         for session, line in list(self._lines.items()):
-            self.leave(session)
+            if not session.has_lease:
+                self.leave(session)
             if line is not None:
                 line.end(Unavailable("the host is stopping"))
         for stream in self._silent:
@@ -226,6 +235,19 @@ class Switchboard:
 
     # What the broker leaves to be done.
 
+    async def restore(self, kept: Kept) -> None:
+        """Begin where the former host has ended. Before any stream, and before `run`."""
+        now = self._loop.time()
+        self.broker.restore(kept, now)
+        count, beyond = 0, 0
+        while page := await self._engine.waiting(beyond=beyond):
+            self.broker.restore_events(page, now)
+            count += len(page)
+            beyond = page[-1].position
+        if count or kept.types or kept.sessions:
+            log.info("restored", events=count, types=len(kept.types), sessions=len(kept.sessions))
+        self._act()
+
     async def run(self) -> None:
         """Let the engine keep commits, all that gathered at a time, until cancelled."""
         broker = self.broker
@@ -247,7 +269,7 @@ class Switchboard:
     def _next_name(self) -> str:
         return f"session-{next(self._session_numbers)}"
 
-    def _begin(self, session: Session, line: Line, confirmed: int = 0) -> Session:
+    def _begin(self, session: Session, line: Line, hello: pb.Hello | None = None) -> Session:
         """Begin a session; one of the same client-id ends.
 
         If that has a stream, it ends with ALREADY_EXISTS: were it told to try again, two workers of
@@ -266,7 +288,16 @@ class Switchboard:
         self._lines[session] = line
         if session.token:
             self._by_token[session.token] = session
-        self.broker.join(session, self._loop.time(), confirmed)
+        if hello is None:
+            self.broker.join(session, self._loop.time())
+        else:
+            self.broker.join(
+                session,
+                self._loop.time(),
+                hello.published,
+                token=hello.resume_token,
+                claims=get_claims(hello),
+            )
         log.info("session began", session=session.id, client_id=client_id, agent=session.agent)
         self._act()
         return session

@@ -15,6 +15,7 @@ from callboard.core.frames import (
     Accepted,
     Call,
     CallFailure,
+    Claims,
     Outcome,
     Partitions,
     Refusal,
@@ -212,14 +213,16 @@ def get_turn(message: pb.TurnRef) -> TurnId:
             raise ProtocolViolation(msg)
 
 
-def put_partitions(message: pb.Surrender | pb.Surrendered, partitions: Partitions) -> None:
+def put_partitions(
+    message: pb.Surrender | pb.Surrendered | pb.Claim, partitions: Partitions
+) -> None:
     """Write partitions."""
     message.agent_type = partitions.agent_type
     for partition, grant in partitions.partitions:
         put_grant(message.partitions.add(partition=partition).grant, grant)
 
 
-def get_partitions(message: pb.Surrender | pb.Surrendered) -> Partitions:
+def get_partitions(message: pb.Surrender | pb.Surrendered | pb.Claim) -> Partitions:
     """Read partitions."""
     pairs = tuple(
         (item.partition, Grant(item.grant.epoch, item.grant.serial)) for item in message.partitions
@@ -274,6 +277,8 @@ def put_registered(message: pb.Registered, registered: Registered) -> None:
             item.type_name = error.name
         else:
             item.subscription_id = error.name
+    for partitions in registered.adopted:
+        put_partitions(message.adopted.add(), partitions)
 
 
 def get_registered(message: pb.Registered) -> Registered:
@@ -293,4 +298,21 @@ def get_registered(message: pb.Registered) -> Registered:
                 msg = f"a registration error names neither type nor subscription: {item.reason}"
                 raise ProtocolViolation(msg)
         errors.append(error)
-    return Registered(message.revision, tuple(errors))
+    adopted = tuple(get_partitions(item) for item in message.adopted)
+    return Registered(message.revision, tuple(errors), adopted)
+
+
+def put_claims(message: pb.Hello, claims: Claims) -> None:
+    """Write what a worker has of a former session."""
+    for position, attempt in claims.held.items():
+        message.held.add(position=position, attempt=attempt)
+    for partitions in claims.partitions:
+        put_partitions(message.claims.add(), partitions)
+
+
+def get_claims(message: pb.Hello) -> Claims:
+    """Read what a worker has of a former session."""
+    return Claims(
+        tuple(get_partitions(item) for item in message.claims),
+        {item.position: item.attempt for item in message.held},
+    )

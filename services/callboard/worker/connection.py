@@ -20,7 +20,7 @@ from callboard.core.errors import (
     Unsupported,
     cause_of,
 )
-from callboard.core.frames import HostFrame
+from callboard.core.frames import NO_CLAIMS, Claims, HostFrame
 from callboard.core.worker_outbox import WorkerOutbox
 from callboard.log import Logger
 from callboard.wire.frames import (
@@ -30,6 +30,7 @@ from callboard.wire.frames import (
     encode_worker_frame,
     parse_host_frame,
 )
+from callboard.wire.items import put_claims
 from callboard.wire.status import CONNECT, channel_options, error_from
 from callboard.wire.v1 import agent_host_pb2 as pb
 
@@ -80,6 +81,7 @@ class Welcome(NamedTuple):
     lease_s: float
     resumed: bool
     received: int
+    known: bool
 
 
 class Greeting(NamedTuple):
@@ -91,6 +93,7 @@ class Greeting(NamedTuple):
     resume_token: bytes = b""
     received: int = 0
     published: int = 0
+    claims: Claims = NO_CLAIMS
 
 
 class Connection:
@@ -184,6 +187,7 @@ class Connection:
             received=greeting.received,
             published=greeting.published,
         )
+        put_claims(hello, greeting.claims)
         try:
             await call.write(pb.ConnectRequest(hello=hello).SerializeToString())
             data = await call.read()
@@ -327,6 +331,7 @@ def _checked(welcome: pb.Welcome) -> Welcome:
         welcome.lease_ms / 1000,
         welcome.resumed,
         welcome.received,
+        welcome.known,
     )
 
 

@@ -20,7 +20,7 @@ from math import inf
 from typing import Protocol
 
 from callboard.core.errors import CallboardError, Code, Unavailable
-from callboard.core.frames import HostFrame
+from callboard.core.frames import NO_CLAIMS, Claims, HostFrame
 from callboard.core.lease import Need
 from callboard.log import Logger
 from callboard.wire.status import HOST_BROKE
@@ -76,8 +76,17 @@ class LinkOwner(Protocol):
         """Whether there is anything left for which a host is needed."""
         ...
 
+    @property
+    def claims(self) -> Claims:
+        """What there is of the present session."""
+        ...
+
     def begun(self, session: WorkerSession, welcome: Welcome) -> None:
-        """A session has begun; there may have been one before, which was lost."""
+        """A session has begun; there may have been one before, which was lost or handed over."""
+        ...
+
+    def handed_over(self, reason: CallboardError) -> None:
+        """Another host is in the place of the session's, and begins one that goes on with it."""
         ...
 
     def renewed(self, until: float) -> None:
@@ -277,7 +286,13 @@ class HostLink:
             resume_token=b"" if session is None else session.token,
             received=0 if session is None else session.received,
             published=self._owner.confirmed,
+            claims=NO_CLAIMS if session is None or not session.token else self._claims_of(session),
         )
+
+    def _claims_of(self, session: WorkerSession) -> Claims:
+        claims = self._owner.claims
+        held = {each.position: each.attempt for each in session.unconfirmed}
+        return claims._replace(held={**claims.held, **held})
 
     def _go_on(self, session: WorkerSession | None, connection: Connection) -> bool:
         """Go on over ``connection``, which was asked for when ``session`` was the present one.
@@ -285,6 +300,14 @@ class HostLink:
         False when that has been lost meanwhile, and the host does not know.
         """
         welcome = connection.welcome
+        if welcome.known:
+            if session is None or session is not self.session:
+                return False
+            self._owner.handed_over(
+                Unavailable(f"the host at {self._address} was replaced, and knows of no calls")
+            )
+            self._begin(connection, session)
+            return True
         if not welcome.resumed:
             if self.session is not None:
                 self._lose(Unavailable(f"the host at {self._address} has ended the session"))
@@ -300,8 +323,8 @@ class HostLink:
         self._connect(session, connection)
         return True
 
-    def _begin(self, connection: Connection) -> None:
-        session = self.session = WorkerSession(connection)
+    def _begin(self, connection: Connection, former: WorkerSession | None = None) -> None:
+        session = self.session = WorkerSession(connection, former)
         self._owner.begun(session, connection.welcome)
         self._connect(session, connection)
 

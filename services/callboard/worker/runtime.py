@@ -24,6 +24,7 @@ from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, ca
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
+    Claims,
     HostFrame,
     Outcome,
     Partitions,
@@ -31,7 +32,6 @@ from callboard.core.frames import (
     Registration,
     RegistrationError,
     Reply,
-    Settlement,
 )
 from callboard.log import Logger
 from callboard.telemetry.active import agent_spans
@@ -332,6 +332,16 @@ class WorkerRuntime(BaseRuntime):
         """Whether turns run, or somebody waits for what a host has to say."""
         return not (self._runner.is_idle and self._publishes.is_empty and self._calls.none_open)
 
+    @property
+    def claims(self) -> Claims:
+        """What there is of the present session."""
+        return self._runner.claims()
+
+    def handed_over(self, reason: CallboardError) -> None:
+        """Another host goes on with the session, and knows of no calls."""
+        self._runner.drop_calls()
+        self._calls.fail(reason)
+
     def begun(self, session: WorkerSession, welcome: Welcome) -> None:
         """A session has begun: say what is not answered, and what is served."""
         self._welcome = welcome
@@ -342,7 +352,7 @@ class WorkerRuntime(BaseRuntime):
         outbox.publishes.extend(self._publishes.unanswered)
         if self.is_stopping:
             outbox.drain = True
-        elif self._is_declared:
+        if self._is_declared and not (self.is_stopping and self._runner.is_idle):
             registration = self._declarations.registration()
             self._note_revision(registration).add_done_callback(_complain)
             outbox.register = registration
@@ -371,6 +381,7 @@ class WorkerRuntime(BaseRuntime):
         """
         for registered in frame.registered:
             self._take_registered(registered)
+            self._take_adopted(registered)
         if frame.published_through or frame.published_beyond:
             self._confirm(frame)
         for refusal in frame.settlements_refused:
@@ -444,19 +455,9 @@ class WorkerRuntime(BaseRuntime):
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """A delivery has ended."""
         session = self._link.session
-        if session is None or delivery.grant is None:
-            return  # the session is lost, and the host hands it out again
-        session.last_settlement += 1
-        session.outbox.settlements.append(
-            Settlement(
-                session.last_settlement,
-                delivery.position,
-                delivery.attempt,
-                delivery.grant,
-                outcome,
-            )
-        )
-        self._link.wake()
+        if session is not None:  # otherwise the host hands it out again
+            session.settle(delivery, outcome)
+            self._link.wake()
 
     def reply(self, reply: Reply) -> None:
         """A call is answered."""
@@ -469,7 +470,7 @@ class WorkerRuntime(BaseRuntime):
         """No turn of these partitions runs or will run, and their agents are closed."""
         session = self._link.session
         if session is not None:
-            session.outbox.surrendered.append(partitions)
+            session.give_up(partitions)
             self._link.wake()
 
     def _take_registered(self, registered: Registered) -> None:
@@ -478,6 +479,14 @@ class WorkerRuntime(BaseRuntime):
             if not future.done():
                 future.set_result(registered.errors)
         self._readiness.set(is_ready=True)
+
+    def _take_adopted(self, registered: Registered) -> None:
+        session = self._require_session()
+        if session.awaits_adoption:
+            unanswered = {each.position for each in session.unconfirmed}
+            self._runner.keep_only(registered.adopted, unanswered)
+            session.adopted()
+            self._link.wake()
 
     def _confirm(self, frame: HostFrame) -> None:
         outbox = self._require_session().outbox

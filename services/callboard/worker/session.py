@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from callboard.core.frames import Settlement
 from callboard.core.lease import Lease
 from callboard.core.worker_outbox import WorkerOutbox
 
 if TYPE_CHECKING:
-    from callboard.core.frames import HostFrame
+    from callboard.core.event import Delivery
+    from callboard.core.frames import HostFrame, Outcome, Partitions
     from callboard.worker.connection import Connection
 
 
@@ -19,16 +23,27 @@ class WorkerSession:
         token: The secret that resumes it; empty: it is over with its stream.
         lease: How long it lives, by this process's clock.
         outbox: What is to be said.
-        last_settlement: The number of the last settlement.
+        awaits_adoption: The worker has claimed what it has from a host that is gone, and has not
+            heard what it has still; until then it says nothing of that.
+        unconfirmed: Settlements that the host has not answered, in order.
+        given_up: Partitions that were given up while it awaited adoption.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        """It begins with the stream of ``connection``."""
+    def __init__(self, connection: Connection, former: WorkerSession | None = None) -> None:
+        """It begins with the stream of ``connection``, with what ``former`` has left to settle."""
         welcome = connection.welcome
         self.token = welcome.resume_token
         self.lease = Lease(connection.greeted_at, welcome.lease_s)
         self.outbox = WorkerOutbox(welcome.publish_window, keeps_frames=bool(self.token))
-        self.last_settlement = 0
+        self.awaits_adoption = former is not None
+        self.unconfirmed: deque[Settlement] = deque()
+        self.given_up: list[Partitions] = []
+        self._last_settlement = 0
+        if former is not None:
+            for settlement in former.unconfirmed:
+                self._last_settlement += 1
+                self.unconfirmed.append(replace(settlement, number=self._last_settlement))
+            self.given_up += [*former.outbox.surrendered, *former.given_up]
 
     def resume(self, connection: Connection, now: float) -> None:
         """The host goes on with it over ``connection``.
@@ -52,4 +67,30 @@ class WorkerSession:
         """
         if frame.lease_ms:
             self.lease.renew(frame.lease_ms / 1000, now)
+        unconfirmed = self.unconfirmed
+        while unconfirmed and unconfirmed[0].number <= frame.settled_through:
+            unconfirmed.popleft()
         return self.outbox.took_in(frame.received)
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """``delivery`` has ended. One that was never under a grant has not."""
+        if delivery.grant is None:
+            return
+        self._last_settlement += 1
+        settlement = Settlement(
+            self._last_settlement, delivery.position, delivery.attempt, delivery.grant, outcome
+        )
+        self.unconfirmed.append(settlement)
+        if not self.awaits_adoption:
+            self.outbox.settlements.append(settlement)
+
+    def give_up(self, partitions: Partitions) -> None:
+        """No turn of these partitions runs or will run."""
+        (self.given_up if self.awaits_adoption else self.outbox.surrendered).append(partitions)
+
+    def adopted(self) -> None:
+        """The host has said what the worker has still: say what came of it meanwhile."""
+        self.awaits_adoption = False
+        self.outbox.settlements.extend(self.unconfirmed)
+        self.outbox.surrendered += self.given_up
+        self.given_up = []

@@ -66,7 +66,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., registered: _Optional[_Union[Registered, _Mapping]] = ..., published: _Optional[_Union[Published, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., surrenders: _Optional[_Iterable[_Union[Surrender, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version_min", "version_max", "capabilities", "client_id", "incarnation", "resume_token", "held", "agent", "received", "published")
+    __slots__ = ("version_min", "version_max", "capabilities", "client_id", "incarnation", "resume_token", "held", "agent", "received", "published", "claims")
     VERSION_MIN_FIELD_NUMBER: _ClassVar[int]
     VERSION_MAX_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class Hello(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
     version_min: int
     version_max: int
     capabilities: _containers.RepeatedScalarFieldContainer[str]
@@ -87,10 +88,19 @@ class Hello(_message.Message):
     agent: str
     received: int
     published: int
-    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., client_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., held: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ..., agent: _Optional[str] = ..., received: _Optional[int] = ..., published: _Optional[int] = ...) -> None: ...
+    claims: _containers.RepeatedCompositeFieldContainer[Claim]
+    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., client_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., held: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ..., agent: _Optional[str] = ..., received: _Optional[int] = ..., published: _Optional[int] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ...) -> None: ...
+
+class Claim(_message.Message):
+    __slots__ = ("agent_type", "partitions")
+    AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    agent_type: str
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionGrant]
+    def __init__(self, agent_type: _Optional[str] = ..., partitions: _Optional[_Iterable[_Union[PartitionGrant, _Mapping]]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "capabilities", "session_id", "resume_token", "lease_ms", "max_event_bytes", "publish_window", "delivery_window", "partitions", "operators_port", "resumed", "received")
+    __slots__ = ("version", "capabilities", "session_id", "resume_token", "lease_ms", "max_event_bytes", "publish_window", "delivery_window", "partitions", "operators_port", "resumed", "received", "known")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +113,7 @@ class Welcome(_message.Message):
     OPERATORS_PORT_FIELD_NUMBER: _ClassVar[int]
     RESUMED_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     version: int
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     session_id: str
@@ -115,7 +126,8 @@ class Welcome(_message.Message):
     operators_port: int
     resumed: bool
     received: int
-    def __init__(self, version: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., session_id: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., lease_ms: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., publish_window: _Optional[int] = ..., delivery_window: _Optional[int] = ..., partitions: _Optional[int] = ..., operators_port: _Optional[int] = ..., resumed: bool = ..., received: _Optional[int] = ...) -> None: ...
+    known: bool
+    def __init__(self, version: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., session_id: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., lease_ms: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., publish_window: _Optional[int] = ..., delivery_window: _Optional[int] = ..., partitions: _Optional[int] = ..., operators_port: _Optional[int] = ..., resumed: bool = ..., received: _Optional[int] = ..., known: bool = ...) -> None: ...
 
 class Register(_message.Message):
     __slots__ = ("revision", "types", "subscriptions")
@@ -166,12 +178,14 @@ class SubscriptionEntry(_message.Message):
     def __init__(self, id: _Optional[str] = ..., agent_type: _Optional[str] = ..., topic_type: _Optional[str] = ..., topic_type_prefix: _Optional[str] = ...) -> None: ...
 
 class Registered(_message.Message):
-    __slots__ = ("revision", "errors")
+    __slots__ = ("revision", "errors", "adopted")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
+    ADOPTED_FIELD_NUMBER: _ClassVar[int]
     revision: int
     errors: _containers.RepeatedCompositeFieldContainer[RegistrationError]
-    def __init__(self, revision: _Optional[int] = ..., errors: _Optional[_Iterable[_Union[RegistrationError, _Mapping]]] = ...) -> None: ...
+    adopted: _containers.RepeatedCompositeFieldContainer[Claim]
+    def __init__(self, revision: _Optional[int] = ..., errors: _Optional[_Iterable[_Union[RegistrationError, _Mapping]]] = ..., adopted: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ...) -> None: ...
 
 class RegistrationError(_message.Message):
     __slots__ = ("type_name", "subscription_id", "code", "reason")
