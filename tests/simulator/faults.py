@@ -22,7 +22,6 @@ from callboard.core.continuity import Continuity
 from callboard.core.deliveries import Deliveries
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import ACCEPTED, Publish, Released, Reply, Settlement
-from callboard.core.grants import Grants
 from callboard.core.lease import Lease
 from callboard.core.origins import Origin, Origins
 from callboard.core.outbox import HostOutbox
@@ -237,9 +236,10 @@ def what_was_heard_is_said_again(patch: Patch) -> None:
 def a_publisher_is_not_known_again(patch: Patch) -> None:
     """What it says again in another session is taken for new."""
 
-    def join(self: Origins, incarnation: str, session: Session) -> Origin:
+    def join(self: Origins, incarnation: str, session: Session, confirmed: int) -> Origin:
         origin = Origin(incarnation)
         origin.session = session
+        origin.last = origin.answered = confirmed
         return origin
 
     patch.setattr(Origins, "join", join)
@@ -309,12 +309,6 @@ def what_is_settled_is_not_removed(patch: Patch) -> None:
         return original(self, commit)
 
     patch.setattr(ModelEngine, "_keep", keep)
-
-
-@fault
-def grants_are_not_looked_at(patch: Patch) -> None:
-    """Whoever names a delivery has it settled, under whatever grant."""
-    patch.setattr(Grants, "is_valid", lambda *_: True)
 
 
 @fault

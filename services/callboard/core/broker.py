@@ -228,7 +228,7 @@ class Broker:
         of that, as soon as it serves the types again.
         """
         self.sessions[session.id] = session
-        origin = session.origin = self._origins.join(session.incarnation, session)
+        origin = session.origin = self._origins.join(session.incarnation, session, confirmed)
         outbox = session.outbox
         outbox.published_through = origin.answered
         outbox.publishes_refused.extend(each for each in origin.refused if each.number > confirmed)

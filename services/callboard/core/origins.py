@@ -70,13 +70,19 @@ class Origins:
         self._by_incarnation: dict[str, Origin] = {}
         self._left_at: OrderedDict[str, float] = OrderedDict()
 
-    def join(self, incarnation: str, session: Session) -> Origin:
-        """The origin of what ``session`` publishes. Without a name it is a new one."""
+    def join(self, incarnation: str, session: Session, confirmed: int) -> Origin:
+        """The origin of what ``session`` publishes. Without a name it is a new one.
+
+        All up to ``confirmed`` is answered, as it says itself: a host that has lost all it knew
+        may have done so.
+        """
         origin = self._by_incarnation.get(incarnation) or Origin(incarnation)
         if incarnation:
             self._by_incarnation[incarnation] = origin
             self._left_at.pop(incarnation, None)
         origin.session = session
+        origin.answered = max(origin.answered, confirmed)
+        origin.last = max(origin.last, confirmed)
         return origin
 
     def leave(self, session: Session, now: float) -> None:
