@@ -101,6 +101,9 @@ class Ledger:
     _sequences: Counter[tuple[str, str]] = field(default_factory=Counter)
     _seen: dict[tuple[Agent, str, str], int] = field(default_factory=dict)
 
+    def _note(self, what: str) -> None:
+        self.notes.append(f"{asyncio.get_running_loop().time():8.3f}  {what}")
+
     # Events.
 
     def publishes(
@@ -112,13 +115,13 @@ class Ledger:
         event = Published(event_id, publisher, topic, source, sequence, turn)
         self.published[event_id] = event
         self.counts["published"] += 1
-        self.notes.append(f"{publisher} publishes {event_id} on {topic}/{source}")
+        self._note(f"{publisher} publishes {event_id} on {topic}/{source}")
         return event
 
     def dies(self, event_id: str, agent: Agent, reason: str) -> None:
         """The engine is given a dead letter."""
         self.dead[event_id, agent].append(reason)
-        self.notes.append(f"{event_id} is a dead letter of {agent}: {reason}")
+        self._note(f"{event_id} is a dead letter of {agent}: {reason}")
         self.counts[f"dead: {reason}"] += 1
 
     # Turns.
@@ -132,7 +135,7 @@ class Ledger:
             if other.id not in turn.chain and not other.process.is_lost:
                 msg = f"{agent} runs {turn.id} in {process} and {other.id} in {other.process}"
                 raise Broken(msg)
-        self.notes.append(f"{agent} begins {turn.id} in {process}")
+        self._note(f"{agent} begins {turn.id} in {process}")
         if turn.is_event:
             self._check_order(turn)
             self.turns[turn.id, agent].append(turn)
@@ -143,7 +146,7 @@ class Ledger:
         if ending == "cancelled" and turn.is_event and not turn.process.was_troubled:
             msg = f"{turn.agent} is cancelled in {turn.id}, and nothing was wrong"
             raise Broken(msg)
-        self.notes.append(f"{turn.agent} has {ending} {turn.id} in {turn.process}")
+        self._note(f"{turn.agent} has {ending} {turn.id} in {turn.process}")
         self._running[turn.agent].remove(turn)
         self.counts[f"turns {ending}"] += 1
 
@@ -171,7 +174,7 @@ class Ledger:
     def call_ends(self, call: Called, ending: str) -> None:
         """A call has its ending."""
         call.ending = ending
-        self.notes.append(f"{call.id} of {call.process} ends: {ending}")
+        self._note(f"{call.id} of {call.process} ends: {ending}")
         self.counts[f"calls {ending}"] += 1
 
     # The end.

@@ -37,7 +37,9 @@ POLICIES = {
     "c": Policy(max_attempts=1),
 }
 
-Kind: TypeAlias = Literal["publish", "call", "join", "stop", "kill", "cut", "isolate", "crash"]
+Kind: TypeAlias = Literal[
+    "publish", "call", "join", "stop", "kill", "cut", "isolate", "crash", "lose"
+]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Step:
             plan, seconds. join: name, types. stop, kill: name. cut: name, and after how many
             seconds its worker and the host find out, if nothing else tells them. isolate: the same,
             and for how many seconds no other line can be had. crash: the host, which another one
-            replaces after so many seconds.
+            replaces after so many seconds. lose: name, of one that is killed and that no other
+            replaces.
     """
 
     at_s: float

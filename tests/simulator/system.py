@@ -20,7 +20,7 @@ from simulator.engine import ModelEngine
 from simulator.ledger import Broken, Ledger
 from simulator.network import Ending, Line
 from simulator.process import Process, chance_for
-from simulator.story import CLIENTS, LENGTH_S, TYPES, Step, Story
+from simulator.story import CLIENTS, LENGTH_S, TYPES, Kind, Step, Story
 
 REST_S = 1200.0
 """How long the system may take to come to rest when it is left alone.
@@ -155,15 +155,15 @@ class System:
         for name in CLIENTS:
             self._launch(name, ())
         steps = self.story.steps
-        if not any(step.kind == "join" and step.args[1] == TYPES for step in steps[:1]):
+        if not any(step.kind == "join" and step.at_s == 0.0 for step in steps):
             self._launch("w0", TYPES)
         loop = asyncio.get_running_loop()
         for step in steps:
             await asyncio.sleep(step.at_s - loop.time())
             self._check_broken()
             self._do(step)
-            if step.at_s == 0.0:
-                await self.processes["w0"].is_up.wait()
+            if step.at_s == 0.0 and step.kind == "join":
+                await self.processes[step.args[0]].is_up.wait()
         await asyncio.sleep(max(0.0, LENGTH_S - loop.time()))
 
     def _do(self, step: Step) -> None:
@@ -172,25 +172,35 @@ class System:
             return
         name, *args = step.args
         process = self.processes.get(name)
-        match step.kind:
-            case "join":
-                self._launch(name, args[0])
-            case "publish" if process is not None:
+        if step.kind == "join":
+            self._launch(name, args[0])
+        elif process is not None:
+            self._do_to(process, step.kind, args)
+
+    def _do_to(self, process: Process, kind: Kind, args: list[Any]) -> None:
+        match kind:
+            case "publish":
                 self._act(process.publish(*args))
-            case "call" if process is not None:
+            case "call":
                 self._act(process.call(*args))
-            case "stop" if process is not None:
+            case "stop":
                 self._act(process.stop())
-            case "kill" if process is not None:
-                process.kill()
-                main = process.runtime._main
-                if main is not None:
-                    main.cancel()
-            case "cut" if process is not None and process.line is not None:
+            case "kill":
+                self._kill(process)
+            case "lose":
+                del self.processes[process.name]
+                self._kill(process)
+            case "cut" if process.line is not None:
                 process.line.cut(*args)
-            case "isolate" if process is not None and process.line is not None:
-                self._isolated_until[name] = asyncio.get_running_loop().time() + args[0]
+            case "isolate" if process.line is not None:
+                self._isolated_until[process.name] = asyncio.get_running_loop().time() + args[0]
                 process.line.cut(*args[1:])
+
+    def _kill(self, process: Process) -> None:
+        process.kill()
+        main = process.runtime._main
+        if main is not None:
+            main.cancel()
 
     def _act(self, action: Coroutine[Any, Any, None]) -> None:
         self._actions.append(self._tasks.create_task(self._acting(action)))
