@@ -225,7 +225,7 @@ class Ledger:
         if dead == ["handler_error"] and len(failed) < attempts:
             msg = f"{event.id} is dead for {agent} after {len(failed)} of {attempts} attempts"
             raise Broken(msg)
-        if len(failed) > attempts and not any(turn.process.was_troubled for turn in turns):
+        if len(failed) > attempts and not any(self._is_troubled(turn) for turn in turns):
             msg = f"{agent} has tried {event.id} {len(failed)} times, its policy is {attempts}"
             raise Broken(msg)
         return len(done) + len(dead)

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulator.story import Step, Story
+from simulator.story import Kind, Step, Story
 from simulator.system import System
 from simulator.virtual_time import run
 
@@ -79,7 +79,7 @@ def _step(at_s: float, text: str) -> Step:
     raise ValueError(msg)
 
 
-PATTERNS = {
+PATTERNS: dict[str, Kind] = {
     r"(\w+) publishes on ([\w.]+)/(\w+): (.+)": "publish",
     r"(\w+) calls (\w+)/(\w+) within ([\d.]+) s: (.+)": "call",
     r"(\w+) joins, serving ([\w ]+)": "join",
