@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
 from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -323,7 +323,7 @@ class TurnRunner:
             if turn.delivery is None:
                 turn.cancel()
 
-    def keep_only(self, kept: Sequence[Partitions], unanswered: Container[int]) -> None:
+    def keep_only(self, kept: Sequence[Partitions], unanswered: Set[int]) -> None:
         """Another host is there: of the agents those of ``kept`` stay as they are; see `cut_off`.
 
         ``unanswered`` are the positions of settlements that it is still to hear of.
@@ -340,7 +340,9 @@ class TurnRunner:
                 self._leaving.pop(place, None)
                 void.append(activation)
             else:
-                activation.mailbox.lift_fence(unanswered)
+                # A turn that has ended may have been given back, and that not be told yet.
+                untold = {turn.delivery.position for turn in activation.ended if turn.delivery}
+                activation.mailbox.lift_fence(untold.union(unanswered))
         self._cut_off(void)
 
     def _cut_off(self, activations: list[Activation]) -> None:

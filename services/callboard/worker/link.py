@@ -291,8 +291,9 @@ class HostLink:
 
     def _claims_of(self, session: WorkerSession) -> Claims:
         claims = self._owner.claims
-        held = {each.position: each.attempt for each in session.unconfirmed}
-        return claims._replace(held={**claims.held, **held})
+        settled = {each.position: each.attempt for each in session.unconfirmed}
+        # One that was given back may be here again before that is answered: the newer counts.
+        return claims._replace(held={**settled, **claims.held})
 
     def _go_on(self, session: WorkerSession | None, connection: Connection) -> bool:
         """Go on over ``connection``, which was asked for when ``session`` was the present one.
