@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -323,7 +324,7 @@ class TurnRunner:
             if turn.delivery is None:
                 turn.cancel()
 
-    def keep_only(self, kept: Sequence[Partitions], unanswered: Set[int]) -> None:
+    def keep_only(self, kept: Sequence[Partitions], unanswered: AbstractSet[int]) -> None:
         """Another host is there: of the agents those of ``kept`` stay as they are; see `cut_off`.
 
         ``unanswered`` are the positions of settlements that it is still to hear of.
