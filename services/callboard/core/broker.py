@@ -378,11 +378,12 @@ class Broker:
         session.is_live = False
         if self.sessions.get(session.id) is session:
             del self.sessions[session.id]
+        lease_until = self._leases.until(session)
         self._leases.end(session)
         self._origins.leave(session, now)
         if session.has_lease:
             self._agenda.commit.sessions_gone.append(session.token)
-        was_claiming = self._reservations.drop(session)
+        was_claiming = self._reservations.leave(session, lease_until)
         self._exchange.lose(session)
         declared = session.registration.subscriptions
         for name in list(session.lanes):

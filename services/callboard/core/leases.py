@@ -35,6 +35,10 @@ class Leases:
         """``session`` is over. Idempotent."""
         self._until.pop(session, None)
 
+    def until(self, session: Session) -> float:
+        """When ``session`` ends if nothing is heard of it; 0 for one that has no lease."""
+        return self._until.get(session, 0.0)
+
     def next_deadline(self) -> float | None:
         """When the next one ends; None when there is none."""
         return next(iter(self._until.values()), None)

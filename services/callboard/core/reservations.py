@@ -8,6 +8,9 @@ A worker claims the partitions of which it has agents, under the grants that it 
 exclude each other, so no two workers have a claim on one partition; were there two, the first has
 it.
 
+A worker that has claimed and not registered yet may not have heard that it was let in, and come
+once more, with the same token: until it registers its former session is not forgotten.
+
 Invariant: what was not claimed is granted to nobody while a former session is absent and may live.
 """
 
@@ -34,6 +37,7 @@ class Reservations:
         self._absent: dict[bytes, KeptSession] = {}
         self._claims: dict[Session, dict[str, dict[int, Grant]]] = {}
         self._claimed: dict[tuple[str, int], Session] = {}
+        self._former: dict[Session, KeptSession] = {}
         self.until: float | None = None
 
     def restore(self, sessions: Iterable[KeptSession], until: float) -> None:
@@ -52,7 +56,7 @@ class Reservations:
 
     def claim(self, session: Session, token: bytes, claims: Iterable[Partitions]) -> None:
         """The worker of the former session of ``token`` is back, in ``session``."""
-        self._end(token)
+        self._former[session] = self._end(token)
         claimed: dict[str, dict[int, Grant]] = {}
         for agent_type, partitions in claims:
             for partition, grant in partitions:
@@ -68,8 +72,22 @@ class Reservations:
             del self._claimed[agent_type, partition]
         return partitions
 
+    def leave(self, session: Session, until: float) -> bool:
+        """``session`` is over; whether that changes anything.
+
+        If it had not registered, its worker may go on until then with what it had before.
+        """
+        former = self._former.get(session)
+        if former is None:
+            return False
+        self._absent[former.token] = former
+        self.until = until if self.until is None else max(until, self.until)
+        self.drop(session)
+        return True
+
     def drop(self, session: Session) -> bool:
-        """``session`` claims nothing more; whether it had."""
+        """``session`` has registered, and claims nothing more; whether it had."""
+        self._former.pop(session, None)
         claims = self._claims.pop(session, {})
         for agent_type, partitions in claims.items():
             for partition in partitions:
@@ -100,7 +118,8 @@ class Reservations:
         self.until = None
         return gone
 
-    def _end(self, token: bytes) -> None:
-        del self._absent[token]
+    def _end(self, token: bytes) -> KeptSession:
+        former = self._absent.pop(token)
         if not self._absent:
             self.until = None
+        return former
