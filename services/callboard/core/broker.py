@@ -241,7 +241,7 @@ class Broker:
         commit.sessions.append(session)
         if self.knows(token, session.incarnation):
             commit.sessions_gone.append(token)
-            session.claims = claims
+            session.is_known, session.claims = True, claims
             self._reservations.claim(session, token, claims.partitions)
             ended = True
         else:

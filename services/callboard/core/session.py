@@ -40,7 +40,8 @@ class Session:
         is_foreign: It speaks another protocol than ours, with looser rules: its names and keys may
             be any text.
         registration: What it last declared and was granted.
-        claims: What it has of a session whose host is gone; looked at when it first registers.
+        is_known: It goes on with a session whose host is gone.
+        claims: What it has of that; looked at when it first registers.
         lanes: By agent type that it serves, what is out at it.
         last_settlement: The highest settlement number seen; 0 before the first.
         draining: It asked to leave: it gets no partitions any more.
@@ -69,6 +70,7 @@ class Session:
         self.capabilities = capabilities
         self.is_foreign = is_foreign
         self.registration = Registration(0, (), ())
+        self.is_known = False
         self.claims = NO_CLAIMS
         self.lanes: dict[str, Lane] = {}
         self.origin = Origin(incarnation)

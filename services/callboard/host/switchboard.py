@@ -96,7 +96,6 @@ class Switchboard:
         self._silent.discard(stream)
         session = self._by_token.get(hello.resume_token)
         is_resumed = session is not None and session.incarnation == hello.incarnation
-        is_known = self.broker.knows(hello.resume_token, hello.incarnation)
         if session is None or not is_resumed:
             capabilities = CAPABILITIES.intersection(hello.capabilities)
             session = self._begin(
@@ -121,7 +120,7 @@ class Switchboard:
             resume_token=session.token,
             lease_ms=self.broker.lease_ms if session.has_lease else 0,
             resumed=is_resumed,
-            known=is_known,
+            known=session.is_known and not is_resumed,
             received=continuity.received if continuity is not None else 0,
             max_event_bytes=limits.max_event_bytes,
             publish_window=limits.publish_window,
