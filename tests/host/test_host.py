@@ -6,12 +6,9 @@ What it answers to peers that keep the protocol, and to those that do not.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -25,6 +22,7 @@ from callboard.wire.status import CONNECT, OPERATIONS
 from callboard.wire.v1 import agent_host_pb2 as pb
 from callboard.wire.v1 import operations_pb2
 from callboard.worker import WorkerRuntime
+from host.raw import RawWorker
 
 
 class Echo(RoutedAgent):
@@ -44,48 +42,6 @@ async def host() -> AsyncIterator[Host]:
     """A host on a free port."""
     async with Host(port=0) as made:
         yield made
-
-
-@dataclass
-class RawWorker:
-    """A stream that says what it is told to, right or wrong."""
-
-    call: Any
-    channel: grpc.aio.Channel
-
-    @classmethod
-    def connect(cls, address: str) -> RawWorker:
-        """Open a stream without a word."""
-        channel = grpc.aio.insecure_channel(address)
-        return cls(channel.stream_stream(CONNECT)(), channel)
-
-    async def say(self, frame: pb.ConnectRequest | bytes) -> None:
-        """Write a frame."""
-        await self.call.write(frame if isinstance(frame, bytes) else frame.SerializeToString())
-
-    async def hear(self) -> pb.ConnectResponse:
-        """Read a frame."""
-        data = await self.call.read()
-        assert data is not grpc.aio.EOF, f"{await self.call.code()}: {await self.call.details()}"
-        return pb.ConnectResponse.FromString(data)
-
-    async def greet(self, client_id: str = "raw", incarnation: str = "1") -> pb.Welcome:
-        """Say hello and hear welcome."""
-        hello = pb.Hello(version_min=1, version_max=1, client_id=client_id, incarnation=incarnation)
-        await self.say(pb.ConnectRequest(hello=hello))
-        return (await self.hear()).welcome
-
-    async def ending(self) -> tuple[grpc.StatusCode, str]:
-        """How the host ends the stream."""
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            while await self.call.read() is not grpc.aio.EOF:
-                pass
-        return await self.call.code(), await self.call.details()
-
-    async def close(self) -> None:
-        """Break the stream off."""
-        self.call.cancel()
-        await self.channel.close()
 
 
 @pytest.fixture

@@ -251,6 +251,18 @@ class Broker:
         if ended:
             self._placer.release_reserved(now)
 
+    def replace(self, former: Session, session: Session, now: float) -> None:
+        """``session`` has taken the name of ``former``, which is over.
+
+        Another process does so for good: the former one does not take it back (`is_replaced`).
+        """
+        former.origin.is_replaced = former.incarnation != session.incarnation
+        self.leave(former, now)
+
+    def is_replaced(self, incarnation: str) -> bool:
+        """Whether another process has taken the name of this one, which is to have no session."""
+        return self._origins.is_replaced(incarnation)
+
     def part(self, session: Session) -> None:
         """The stream of a session that outlives it is lost."""
         session.is_parted = True

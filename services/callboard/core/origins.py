@@ -30,16 +30,18 @@ class Origin:
         last: The highest publish number seen; 0 before the first.
         answered: All publishes up to this number are answered.
         refused: Those among the latest that were refused, in order.
+        is_replaced: Another process has taken its name: it has no place here any more.
         session: The one that says its publishes, and is told; None while it has none.
     """
 
-    __slots__ = ("answered", "incarnation", "last", "refused", "session")
+    __slots__ = ("answered", "incarnation", "is_replaced", "last", "refused", "session")
 
     def __init__(self, incarnation: str) -> None:
         self.incarnation = incarnation
         self.last = 0
         self.answered = 0
         self.refused: deque[Refusal] = deque()
+        self.is_replaced = False
         self.session: Session | None = None
 
     def answer(self, number: int, refusal: Refusal | None, window: int) -> Session | None:
@@ -84,6 +86,11 @@ class Origins:
         origin.answered = max(origin.answered, confirmed)
         origin.last = max(origin.last, confirmed)
         return origin
+
+    def is_replaced(self, incarnation: str) -> bool:
+        """Whether another process has taken the name of this one."""
+        origin = self._by_incarnation.get(incarnation)
+        return origin is not None and origin.is_replaced
 
     def leave(self, session: Session, now: float) -> None:
         """``session`` is over."""

@@ -157,9 +157,13 @@ class HostOutbox:
         return continuity.owes
 
     def resume(self, count: int) -> None:
-        """The worker goes on over another stream; see `Continuity.resume`."""
+        """The worker goes on over another stream; see `Continuity.resume`.
+
+        A beat of the former stream is not answered: the worker has asked again by the greeting.
+        """
         if self.continuity is not None:
             self._forget_frames(self.continuity.resume(count))
+            self.lease_ms = 0
 
     def _forget_frames(self, frames: list[HostFrame]) -> None:
         for frame in frames:

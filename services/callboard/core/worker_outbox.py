@@ -65,6 +65,15 @@ class WorkerOutbox:
         self.continuity.acknowledge(received)
         return self.continuity.owes
 
+    def resume(self, count: int) -> None:
+        """The host goes on with the session over another stream; see `Continuity.resume`.
+
+        A beat that has not left is not said: the greeting has asked.
+        """
+        if self.continuity is not None:
+            self.continuity.resume(count)
+            self.beat = False
+
     def take(self) -> WorkerFrame | None:
         """The next frame; None when nothing may leave.
 
@@ -75,9 +84,7 @@ class WorkerOutbox:
             return self._take_new()
         again = continuity.say_again()
         if again is not None:
-            again.beat = (
-                False  # asked for by the greeting; the answer to a later one must not be this
-            )
+            again.beat = False  # see `resume`
             return again
         frame = self._take_new()
         if frame is None:

@@ -91,12 +91,16 @@ class Switchboard:
     def admit(self, hello: pb.Hello, stream: WorkerStream) -> tuple[Session, pb.ConnectResponse]:
         """Go on with the session that ``hello`` has the token of, or begin one.
 
-        Raises `ProtocolViolation` when it claims to have received what was never sent.
+        Raises:
+            ProtocolViolation: It claims to have received what was never sent.
+            AlreadyRegistered: Another process has taken its name while it was away.
         """
         self._silent.discard(stream)
         session = self._by_token.get(hello.resume_token)
         is_resumed = session is not None and session.incarnation == hello.incarnation
         if session is None or not is_resumed:
+            if self.broker.is_replaced(hello.incarnation):
+                raise _name_taken(hello.client_id)
             capabilities = CAPABILITIES.intersection(hello.capabilities)
             session = self._begin(
                 Session(
@@ -164,7 +168,10 @@ class Switchboard:
             self._trace(self._spans, session, frame)
         self.broker.take(session, frame, self._loop.time())
         if frame.leave:
+            line = self._lines.get(session)
             self.leave(session)
+            if line is not None:
+                line.end()  # it may not half-close it, and nobody else will ever end it
         self._act()
 
     def register(
@@ -271,19 +278,18 @@ class Switchboard:
     def _begin(self, session: Session, line: Line, hello: pb.Hello | None = None) -> Session:
         """Begin a session; one of the same client-id ends.
 
-        If that has a stream, it ends with ALREADY_EXISTS: were it told to try again, two workers of
-        one name would end each other for ever. Names are those of one protocol: workers of another
-        cannot take a session over.
+        If that has a stream, it ends with ALREADY_EXISTS, else it will when it comes back: were it
+        told to try again, two workers of one name would end each other for ever. Names are those of
+        one protocol: workers of another cannot take a session over.
         """
         client_id = session.client_id
         for other, other_line in list(self._lines.items()):
             if other.client_id == client_id and other.is_foreign == session.is_foreign:
                 log.warning("session taken over", session=other.id, client_id=client_id)
-                self.leave(other)
+                self._forget(other)
+                self.broker.replace(other, session, self._loop.time())
                 if other_line is not None:
-                    other_line.end(
-                        AlreadyRegistered(f"another worker named {client_id!r} has connected")
-                    )
+                    other_line.end(_name_taken(client_id))
         self._lines[session] = line
         if session.token:
             self._by_token[session.token] = session
@@ -348,3 +354,7 @@ class Switchboard:
             if line is not None:
                 line.end(Unavailable("nothing was heard of the worker for the length of a lease"))
         self._act()
+
+
+def _name_taken(client_id: str) -> AlreadyRegistered:
+    return AlreadyRegistered(f"another worker named {client_id!r} has connected")

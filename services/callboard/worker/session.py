@@ -50,8 +50,7 @@ class WorkerSession:
 
         Raises `ProtocolViolation` when it claims to have received what was never sent.
         """
-        assert self.outbox.continuity is not None  # noqa: S101 (for the type checker: it has a token)
-        self.outbox.continuity.resume(connection.welcome.received)
+        self.outbox.resume(connection.welcome.received)
         self.lease.ask(connection.greeted_at)
         self.lease.renew(connection.welcome.lease_s, now)
 
