@@ -28,6 +28,7 @@ def test_sessions_of_one_incarnation_have_one_origin() -> None:
     """Also when the former one is over before the next begins."""
     origins = Origins()
     first = joined(origins)
+    first.origin.last = 1
     second = joined(origins)
     origins.leave(first, 1.0)
     origins.leave(second, 2.0)
@@ -44,6 +45,7 @@ def test_sessions_without_an_incarnation_have_nothing_in_common() -> None:
     one, other = joined(origins, ""), joined(origins, "")
 
     assert one.origin is not other.origin
+    one.origin.last = 1
     origins.leave(one, 1.0)
     assert origins.next_deadline() is None
 
@@ -66,6 +68,17 @@ def test_an_origin_is_forgotten_an_hour_after_its_last_session_has_ended() -> No
     origins.leave(joined(origins), 1e9)
     origins.expire(1e9 + KEPT_S)
     assert joined(origins).origin.last == 0
+
+
+def test_nothing_is_kept_of_who_has_published_nothing() -> None:
+    """Programs that only call come and go by the thousand."""
+    origins = Origins()
+    first = joined(origins)
+
+    origins.leave(first, 1.0)
+
+    assert origins.next_deadline() is None
+    assert joined(origins).origin is not first.origin
 
 
 def test_the_end_of_a_session_that_has_been_replaced_changes_nothing() -> None:

@@ -180,6 +180,14 @@ async def test_a_host_that_stays_away_ends_all_that_waits_for_it() -> None:
             await s.worker.wait()
 
 
+async def test_a_worker_that_is_not_to_look_again_ends_with_its_stream() -> None:
+    """As if it could not."""
+    async with scene(reconnect_timeout_s=0) as s:
+        s.proxy.cut()
+        with pytest.raises(Unavailable, match=r"no host at .*: gave up after 0 s"):
+            await s.worker.wait()
+
+
 @pytest.mark.parametrize("is_busy", [False, True])
 async def test_a_worker_without_a_host_stops_when_nothing_needs_one(*, is_busy: bool) -> None:
     """At once, or when its turn has ended or been cancelled."""

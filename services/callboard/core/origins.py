@@ -2,7 +2,7 @@
 
 A publisher that has lost its session does not know which of its publishes the host has. It says
 them again under their numbers, in its next session: an origin is what those sessions have in
-common. It outlives the last of them for `KEPT_S`.
+common. It outlives the last of them for `KEPT_S`, if there is anything to know of it.
 """
 
 from __future__ import annotations
@@ -95,10 +95,16 @@ class Origins:
     def leave(self, session: Session, now: float) -> None:
         """``session`` is over."""
         origin = session.origin
-        if origin.session is session:
-            origin.session = None
-            if origin.incarnation:
-                self._left_at[origin.incarnation] = now
+        if origin.session is not session:
+            return
+        origin.session = None
+        incarnation = origin.incarnation
+        if not incarnation:
+            return
+        if origin.last or origin.is_replaced:
+            self._left_at[incarnation] = now
+        else:
+            del self._by_incarnation[incarnation]
 
     def next_deadline(self) -> float | None:
         """When `expire` next has work; None for never."""

@@ -270,7 +270,8 @@ class HostLink:
                     await asyncio.sleep(spread_s)
                     spread_s = 0.0
                     session = self.session
-                    connection = await self._dial(self._again(), give_up_at - loop.time())
+                    left_s = max(0.0, give_up_at - loop.time())
+                    connection = await self._dial(self._again(), left_s)
             except TimeoutError:
                 continue  # the owner is stopping
             finally:
