@@ -10,7 +10,11 @@ import pytest
 from callboard.worker.settings import WorkerSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
-INSTEAD_OF_NONE = {"client_id": "a new one", "health_address": "none"}
+INSTEAD_OF_NONE = {
+    "client_id": "a new one",
+    "health_address": "none",
+    "reconnect_timeout_s": "until it is stopped",
+}
 
 
 def test_each_setting_is_in_the_operators_page(monkeypatch: pytest.MonkeyPatch) -> None:

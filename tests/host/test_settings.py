@@ -53,3 +53,12 @@ def test_each_variable_is_in_the_operators_page() -> None:
         for name, field in HostSettings.model_fields.items()
         if name not in ON_THE_COMMAND_LINE
     }
+
+
+@pytest.mark.parametrize("value", ["0", "0.0001", "3601", "inf"])
+def test_a_lease_has_bounds(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """One of less than a millisecond would say that there is none."""
+    monkeypatch.setenv("CALLBOARD_LEASE_S", value)
+
+    with pytest.raises(ValueError, match="lease_s"):
+        HostSettings()

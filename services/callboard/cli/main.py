@@ -109,6 +109,14 @@ def worker(
     *,
     host: HostOption = None,
     connect_timeout: ConnectTimeout = None,
+    reconnect_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long to look again for a host that was lost. "
+            "(CALLBOARD_RECONNECT_TIMEOUT_S; default: until the worker is stopped)",
+        ),
+    ] = None,
     drain_timeout: Annotated[
         float | None,
         typer.Option(
@@ -146,6 +154,7 @@ def worker(
         targets,
         host=host,
         connect_timeout_s=connect_timeout,
+        reconnect_timeout_s=reconnect_timeout,
         drain_timeout_s=drain_timeout,
         client_id=client_id,
         health_address=health_address,

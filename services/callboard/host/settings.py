@@ -20,6 +20,8 @@ ListenAddress = Annotated[
 
 
 PositiveSeconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+LeaseSeconds = Annotated[float, Field(ge=1, le=3600)]
+"""Within a third of it a beat has to be answered; it travels in whole milliseconds."""
 
 
 class HostSettings(BaseSettings):
@@ -64,7 +66,7 @@ class HostSettings(BaseSettings):
     max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
     max_open_calls: PositiveInt = _LIMITS.max_open_calls
     max_unread_bytes: PositiveInt = _LIMITS.max_unread_bytes
-    lease_s: PositiveSeconds = _LIMITS.lease_s
+    lease_s: LeaseSeconds = _LIMITS.lease_s
     lease_margin_s: PositiveSeconds = _LIMITS.lease_margin_s
     call_timeout_s: PositiveSeconds = _LIMITS.call_timeout_s
     autogen_message_bytes: PositiveInt = MESSAGE_BYTES
