@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from callboard.core.frames import (
     TypeEntry,
     WorkerFrame,
 )
+from callboard.core.limits import BrokerLimits
 from callboard.core.partition import partition_of
 from callboard.host import Host
 from callboard.wire.codec import CloudEventCodec
@@ -45,6 +47,7 @@ from callboard.wire.frames import encode_host_frame, encode_worker_frame
 from callboard.wire.v1 import agent_host_pb2 as pb
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 from callboard.worker import WorkerRuntime
+from host.raw import RawWorker
 
 DOCS = Path(__file__).parents[1] / "docs"
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads((DOCS / "protocol-vectors.json").read_text())
@@ -209,6 +212,47 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
         encode_worker_frame(WorkerFrame(surrendered=[Partitions("counter", ((255, GRANT),))])),
     ),
     "drain": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(drain=True))),
+    "hello, to go on with a session": (
+        pb.ConnectRequest,
+        pb.ConnectRequest(
+            hello=pb.Hello(
+                version_min=1,
+                version_max=1,
+                capabilities=["leases"],
+                client_id="w-1",
+                incarnation="5f0c",
+                resume_token=b"0123456789abcdef",
+                received=3,
+                published=7,
+            )
+        ).SerializeToString(),
+    ),
+    "welcome, to go on with a session": (
+        pb.ConnectResponse,
+        pb.ConnectResponse(
+            welcome=pb.Welcome(
+                version=1,
+                capabilities=["leases"],
+                session_id="session-1",
+                resume_token=b"0123456789abcdef",
+                lease_ms=10_000,
+                max_event_bytes=8 << 20,
+                publish_window=2048,
+                delivery_window=2048,
+                partitions=256,
+                operators_port=50052,
+                resumed=True,
+                received=2,
+            )
+        ).SerializeToString(),
+    ),
+    "a beat": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(beat=True, received=2))),
+    "a lease": (pb.ConnectResponse, encode_host_frame(HostFrame(lease_ms=10_000, received=2))),
+    "nothing but what was received": (
+        pb.ConnectResponse,
+        encode_host_frame(HostFrame(received=32)),
+    ),
+    "leave": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(leave=True, received=4))),
     "an event of JSON": (CloudEvent, JSON_EVENT),
     "an event of protobuf": (CloudEvent, PROTOBUF_EVENT),
     "a payload of JSON": (pb.Payload, JSON_PAYLOAD),
@@ -300,6 +344,92 @@ async def test_two_of_the_smallest_workers_share() -> None:
         assert first.counts
         assert second.counts
         assert sorted([*first.counts, *second.counts]) == sorted(keys)
+
+
+async def test_the_exchange_of_the_page_is_what_a_host_says() -> None:
+    """A worker that says the page's frames hears the page's answers, over both streams."""
+    block = (DOCS / "protocol.md").read_text().partition("An exchange, ")[2]
+    lines = re.findall(
+        r"^ *[\d.]+  ([WH])  (.*)$", block.partition("```text")[2].partition("```")[0], re.MULTILINE
+    )
+    told = [(who, re.split(r" {2,}", what)[0], _received(what)) for who, what in lines]
+    limits = BrokerLimits(lease_s=9.0)
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        Host(port=0, limits=limits) as host,
+        _client(host) as client,
+    ):
+        played = [each async for each in _play_exchange(host, client)]
+    assert [(who, what.split(" ")[0], received) for who, what, received in told] == played
+
+
+async def _play_exchange(
+    host: Host, client: WorkerRuntime
+) -> AsyncIterator[tuple[str, str, int | None]]:
+    stream = RawWorker.connect(host.address)
+
+    async def say(**items: Any) -> tuple[str, str, int | None]:
+        frame = pb.ConnectRequest(**items)
+        await stream.say(frame)
+        return _kind("W", frame)
+
+    async def hear() -> tuple[str, str, int | None]:
+        frames.append(await stream.hear())
+        return _kind("H", frames[-1])
+
+    hello = pb.Hello(
+        version_min=1, version_max=1, client_id="w", incarnation="5f0c", capabilities=["leases"]
+    )
+    frames: list[pb.ConnectResponse] = []
+    yield await say(hello=hello)
+    yield await hear()
+    yield await say(
+        register=pb.Register(
+            revision=1,
+            types=[pb.AgentTypeEntry(name="counter")],
+            subscriptions=[pb.SubscriptionEntry(id="1", agent_type="counter", topic_type="clicks")],
+        ),
+    )
+    yield await hear()
+    await client.publish_message(Click(1), TopicId("clicks", "home"))
+    yield await hear()
+    target = frames[-1].deliveries[0].targets[0]
+    yield await say(beat=pb.Beat(), received=2)
+    yield await hear()
+    settlement = pb.Settlement(number=1, grant=target.grant, accepted=pb.Accepted())
+    settlement.delivery.position, settlement.delivery.attempt = target.position, target.attempt
+    lost = pb.ConnectRequest(settlements=[settlement], received=3)
+    yield _kind("W", lost)
+    await client.publish_message(Click(1), TopicId("clicks", "home"))
+    frames.append(await stream.hear())  # as if it had been lost on its way
+    yield _kind("H", frames[-1])
+    await stream.close()
+    stream = RawWorker.connect(host.address)
+    hello.resume_token, hello.received = frames[0].welcome.resume_token, 3
+    yield await say(hello=hello)
+    yield await hear()
+    assert frames[-1].welcome.resumed
+    assert frames[-1].welcome.received == 2
+    await stream.say(lost)
+    yield _kind("W", lost)
+    yield await hear()
+    assert frames[-1].deliveries == frames[-3].deliveries
+    yield await hear()
+    assert frames[-1].settled == pb.Settled(through=1)
+    await stream.say(pb.ConnectRequest(leave=pb.Leave(), received=5))
+    await stream.ending()
+    await stream.close()
+
+
+def _kind(who: str, frame: pb.ConnectRequest | pb.ConnectResponse) -> tuple[str, str, int | None]:
+    """Who says a frame, of which kind it is, and what it says to have received."""
+    (kind,) = [field.name for field, _ in frame.ListFields() if field.name != "received"]
+    return who, kind, None if kind in ("hello", "welcome") else frame.received
+
+
+def _received(line: str) -> int | None:
+    found = re.search(r" {2,}received (\d+)", line)
+    return int(found[1]) if found else None
 
 
 @asynccontextmanager
