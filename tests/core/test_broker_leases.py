@@ -427,6 +427,39 @@ def test_a_worker_that_acknowledges_nothing_is_ended() -> None:
         stage.broker.take(worker.session, WorkerFrame(), stage.now)
 
 
+def test_a_worker_that_settles_and_acknowledges_nothing_is_ended() -> None:
+    """What is settled counts no more in the queues, but the frames that it came in are kept."""
+    stage = Stage(BrokerLimits(partitions=PARTITIONS, max_queued_bytes=10_000))
+    worker, publisher = Leased(stage, "w", "a"), stage.worker("p")
+
+    def settle_one(number: int) -> None:
+        publisher.publish("x", content=b"x" * 1000)
+        (delivery,) = worker.deliveries()
+        frame = WorkerFrame(settlements=[worker.settlement(delivery, number)])
+        stage.broker.take(worker.session, frame, stage.now)
+        stage.keep()
+
+    for number in range(1, 11):
+        settle_one(number)
+
+    assert stage.broker.queued_bytes == 0
+    with pytest.raises(ProtocolViolation, match=r"events of 11000 bytes are not acknowledged"):
+        settle_one(11)
+
+
+def test_a_worker_that_acknowledges_what_it_settles_goes_on_for_ever() -> None:
+    """Nothing of that is kept."""
+    stage = Stage(BrokerLimits(partitions=PARTITIONS, max_queued_bytes=10_000))
+    worker, publisher = Leased(stage, "w", "a"), stage.worker("p")
+    for number in range(1, 101):
+        publisher.publish("x", content=b"x" * 1000)
+        (delivery,) = worker.deliveries()
+        worker.say(WorkerFrame(settlements=[worker.settlement(delivery, number)]))
+        stage.keep()
+
+    assert worker.session.outbox.kept_event_bytes == 0
+
+
 def test_what_waits_to_be_acknowledged_counts_until_it_is(stage: Stage) -> None:
     """Bytes of calls and replies, and answers; then nothing is left."""
     worker, other = Leased(stage, "w", "a"), stage.worker("o", "b")

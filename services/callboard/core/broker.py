@@ -612,6 +612,10 @@ class Broker:
         if continuity is not None and continuity.kept_count > limits.max_unread_frames:
             msg = f"{continuity.kept_count} frames are not acknowledged"
             raise ProtocolViolation(msg)
+        # What is settled is acknowledged by then, so what is kept of the others waits or is out.
+        if outbox.kept_event_bytes > limits.max_queued_bytes:
+            msg = f"events of {outbox.kept_event_bytes} bytes are not acknowledged"
+            raise ProtocolViolation(msg)
 
     def _with_room(
         self, session: Session, new: Registration, old: Registration, now: float

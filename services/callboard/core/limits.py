@@ -25,7 +25,8 @@ class BrokerLimits:
             worker; further ones are refused by entry with RESOURCE_EXHAUSTED.
         max_event_bytes: The largest encoded event, call payload or reply payload.
         max_queued_bytes: All events queued and out, together, each with what the broker keeps
-            beside it; beyond it publishes are refused with RESOURCE_EXHAUSTED.
+            beside it; beyond it publishes are refused with RESOURCE_EXHAUSTED. Also the events that
+            a session may have been sent and not acknowledged.
         max_calls_waiting: Calls that may wait at the host for one agent whose partition has no
             holder; beyond it they are refused with RESOURCE_EXHAUSTED.
         max_open_calls: Calls that one session may have made and not seen ended; beyond it they are

@@ -36,6 +36,7 @@ class HostOutbox:
         published_through: All publishes up to this number are answered.
         settled_through: All settlements up to this number are answered.
         unread_bytes: What calls and replies count for that wait to be read.
+        kept_event_bytes: The events in frames that were said and are not acknowledged.
         lease_ms: Answers a beat; 0: there is none.
         drain: Leaves last, when nothing else is to be said.
     """
@@ -50,6 +51,7 @@ class HostOutbox:
         self.settlements_refused: deque[Refusal] = deque()
         self.deliveries: deque[tuple[Event, list[Delivery]]] = deque()
         self.unread_bytes = 0
+        self.kept_event_bytes = 0
         self.surrenders: deque[Partitions] = deque()
         self.drain = False
         self._replies: deque[Reply] = deque()
@@ -140,6 +142,7 @@ class HostOutbox:
                 return None
             frame = HostFrame()
         self.unread_bytes += _size_of_messages(frame)
+        self.kept_event_bytes += _size_of_events(frame)
         self._unread_answers += _answers_in(frame)
         return continuity.say(frame)
 
@@ -168,6 +171,7 @@ class HostOutbox:
     def _forget_frames(self, frames: list[HostFrame]) -> None:
         for frame in frames:
             self.unread_bytes -= _size_of_messages(frame)
+            self.kept_event_bytes -= _size_of_events(frame)
             self._unread_answers -= _answers_in(frame)
 
     def _take_new(self) -> HostFrame | None:
@@ -250,6 +254,10 @@ def _size_of_messages(frame: HostFrame) -> int:
     if not frame.replies and not frame.calls:
         return 0
     return sum(map(size_of_reply, frame.replies)) + sum(call.size for call in frame.calls)
+
+
+def _size_of_events(frame: HostFrame) -> int:
+    return sum(len(event.content) for event, _ in frame.deliveries) if frame.deliveries else 0
 
 
 def _answers_in(frame: HostFrame) -> int:
