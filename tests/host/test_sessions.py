@@ -343,10 +343,10 @@ async def test_a_worker_that_leaves_and_keeps_its_stream_is_sent_away(
     assert await sessions(host) == []
 
 
-async def test_a_host_that_stops_ends_sessions_without_a_stream(
+async def test_a_host_that_stops_does_not_wait_for_sessions_without_a_stream(
     host: Host, open_stream: Open
 ) -> None:
-    """And the others with UNAVAILABLE."""
+    """The streams of the others end with UNAVAILABLE."""
     first, second = await open_stream(), await open_stream()
     await greet(first)
     await greet(second, client_id="other", incarnation="j")
