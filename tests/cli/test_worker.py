@@ -241,9 +241,11 @@ def test_it_can_be_stopped_while_it_loads(commands: Commands, tmp_path: Path) ->
 
 
 def test_a_lost_host_is_one_line(commands: Commands) -> None:
-    """A worker whose host is gone says so and ends with exit code 1."""
+    """A worker whose host stays away for longer than it may look says so and ends with code 1."""
     host, address = commands.host()
-    worker = commands.worker(address, "shop:setup", "--log-level", "warning")
+    worker = commands.worker(
+        address, "shop:setup", "--log-level", "error", "--reconnect-timeout", "0.2"
+    )
     host.process.kill()
 
     assert worker.wait() == 1
