@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from callboard import (
@@ -67,6 +67,27 @@ class FakeRuntime:
             }
         )
         return "reply"
+
+    async def stream_message(
+        self,
+        message: Any,
+        recipient: AgentId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        yield await self.send_message(
+            message,
+            recipient,
+            sender=sender,
+            cancellation_token=cancellation_token,
+            message_id=message_id,
+            timeout_s=timeout_s,
+            reply_type=reply_type,
+        )
 
     async def publish_message(
         self,

@@ -108,6 +108,14 @@ async def test_an_agent_without_state_has_none_to_save(agent: Plain) -> None:
         await agent.load_state({"count": 1})
 
 
+async def test_a_proxy_passes_on_what_its_agent_streams(agent: Plain, runtime: FakeRuntime) -> None:
+    """As it passes calls on."""
+    proxy = AgentProxy(A, runtime)
+
+    assert [each async for each in proxy.stream_message("hi", sender=B)] == ["reply"]
+    assert (runtime.sent[0]["recipient"], runtime.sent[0]["sender"]) == (A, B)
+
+
 async def test_a_proxy_stands_for_its_agent(agent: Plain, runtime: FakeRuntime) -> None:
     """What it is asked goes to the runtime with the agent's id."""
     await runtime.register_agent_instance(agent, A)

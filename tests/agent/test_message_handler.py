@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable
+import typing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NewType, TypeVar
 
@@ -117,14 +118,65 @@ def test_a_handler_must_be_a_coroutine() -> None:
             def handle(self, message: Ask, ctx: MessageContext) -> None: ...
 
 
-def test_a_handler_must_not_stream_yet() -> None:
-    """An async generator is refused, and the error says that streams are to come."""
-    with refused("async generator: handlers do not stream yet"):
+@pytest.mark.parametrize(
+    ("annotation", "classes"),
+    [
+        (AsyncIterator[Tell], (Tell,)),
+        (AsyncIterable[Tell | None], (Tell, type(None))),
+        (AsyncGenerator[Tell, None], (Tell,)),
+        (typing.AsyncIterator[Any], (AnyType,)),
+    ],
+)
+def test_a_handler_that_streams_says_what_it_yields(
+    annotation: Any, classes: tuple[type, ...]
+) -> None:
+    """An async generator is annotated as one; the classes are those of its messages."""
+
+    class Sample(Agent):
+        @rpc
+        async def handle(self, message: Ask, ctx: MessageContext) -> annotation:
+            yield Tell("a")
+
+    assert Sample.handle.streams
+    assert Sample.handle.produces_types == classes
+
+
+@pytest.mark.parametrize("annotation", [Tell, None, list[Tell], AsyncIterator])
+def test_a_handler_that_streams_must_not_say_that_it_returns(annotation: Any) -> None:
+    """The error says how it is written."""
+    with refused(r"annotate -> AsyncIterator\[Reply\]"):
 
         class Sample(Agent):
-            @rpc  # type: ignore[arg-type]  # the point
-            async def handle(self, message: Ask, ctx: MessageContext) -> AsyncIterator[Tell]:
+            @rpc
+            async def handle(self, message: Ask, ctx: MessageContext) -> annotation:
                 yield Tell("a")
+
+
+def test_a_handler_of_events_does_not_stream() -> None:
+    """Nobody would get what it yields."""
+    with refused("an event has no reply"):
+
+        class Sample(Agent):
+            @event  # type: ignore[arg-type]  # the point
+            async def handle(self, message: Ask, ctx: MessageContext) -> AsyncIterator[None]:
+                yield None
+
+
+async def test_a_handler_that_streams_can_be_called_by_its_own_agent() -> None:
+    """It gives what the method yields, and checks it."""
+
+    class Sample(Agent):
+        @rpc
+        async def handle(self, message: Ask, ctx: MessageContext) -> AsyncIterator[Tell]:
+            yield Tell("a")
+            yield message  # type: ignore[misc]  # the point
+
+    told = Sample().handle(Ask("?"), CALL)
+    assert await anext(told) == Tell("a")
+    with pytest.raises(InvalidMessage, match=r"Sample.handle yielded a Ask, not Tell"):
+        await anext(told)
+    with pytest.raises(CantHandleException, match="handles Ask, not Tell"):
+        Sample().handle(Tell("a"), CALL)  # type: ignore[arg-type]  # the point
 
 
 def test_a_handler_takes_message_and_context() -> None:

@@ -14,6 +14,7 @@ from callboard.core.frames import (
     ACCEPTED,
     Call,
     CallFailure,
+    Credit,
     HostFrame,
     Outcome,
     Partitions,
@@ -52,9 +53,10 @@ class Stage:
         name: str,
         *types: str | TypeEntry,
         subscriptions: Iterable[SubscriptionEntry] | None = None,
+        capabilities: Iterable[str] = ("streams",),
     ) -> Actor:
         """A worker that serves ``types``, each subscribed to the topic of its name by default."""
-        actor = Actor(self, Session(name, name))
+        actor = Actor(self, Session(name, name, capabilities=frozenset(capabilities)))
         self.broker.join(actor.session, self.now)
         actor.register(*types, subscriptions=subscriptions)
         return actor
@@ -139,10 +141,11 @@ class Actor:
         seconds: float = 60,
         payload: bytes = b"request",
         sender: Address | None = None,
+        credit: int = 0,
     ) -> int:
         """Call an agent; the id of the call."""
         self._calls += 1
-        call = Call(self._calls, target, payload, seconds, parent, sender=sender)
+        call = Call(self._calls, target, payload, seconds, parent, sender=sender, credit=credit)
         self.stage.broker.call(self.session, call, self.stage.now)
         return call.id
 
@@ -160,6 +163,10 @@ class Actor:
     def cancel(self, call_id: int) -> None:
         """Give a call up."""
         self.stage.broker.cancel(self.session, call_id)
+
+    def credit(self, call_id: int, count: int) -> None:
+        """Have room for further answers."""
+        self.stage.broker.credit(self.session, Credit(call_id, count))
 
     def surrender(self, partitions: Partitions) -> None:
         """Give partitions up."""
@@ -200,6 +207,14 @@ class Actor:
     def calls(self) -> list[Call]:
         """The calls since the last time."""
         return [call for frame in self.heard() for call in frame.calls]
+
+    def credits(self) -> list[tuple[int, int]]:
+        """For which calls it may send how many more answers, since the last time."""
+        return [(each.call_id, each.count) for frame in self.heard() for each in frame.credits]
+
+    def cancels(self) -> list[int]:
+        """The calls that are wanted no more, since the last time."""
+        return [call_id for frame in self.heard() for call_id in frame.cancels]
 
     def replies(self) -> list[Reply]:
         """The replies since the last time."""

@@ -52,7 +52,8 @@ class Agent(Protocol):
         """Handle one message: a turn. Only runtimes call this.
 
         Returns:
-            The reply to a call, None included. For an event it is ignored.
+            The reply to a call, None included, or an async generator of the replies, which the
+            runtime runs as part of the turn. For an event what comes of it is ignored.
 
         Raises:
             CantHandleException: The agent has no handler for such a message.

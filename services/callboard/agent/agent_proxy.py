@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from typing import Any
 
 from callboard.agent.agent import AgentMetadata
@@ -40,6 +40,27 @@ class AgentProxy:
     ) -> Any:
         """Call the agent, as `AgentRuntime.send_message` does."""
         return await self._runtime.send_message(
+            message,
+            self._agent,
+            sender=sender,
+            cancellation_token=cancellation_token,
+            message_id=message_id,
+            timeout_s=timeout_s,
+            reply_type=reply_type,
+        )
+
+    def stream_message(
+        self,
+        message: Any,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Call the agent and take its replies, as `AgentRuntime.stream_message` does."""
+        return self._runtime.stream_message(
             message,
             self._agent,
             sender=sender,

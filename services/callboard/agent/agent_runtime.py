@@ -6,7 +6,7 @@ AutoGen does not have are keywords with a default.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 from callboard.agent.agent import Agent, AgentMetadata
@@ -60,6 +60,49 @@ class AgentRuntime(Protocol):
             InvalidMessage: The message cannot be written; or the reply is of a class that this
                 runtime does not know, or not of ``reply_type``.
             ResourceExhausted: The message is too large, or too many calls wait for that agent.
+            CantHandleException: The recipient does not handle the message, or answers it with a
+                stream, which `stream_message` takes.
+        """
+        ...
+
+    def stream_message(
+        self,
+        message: Any,
+        recipient: AgentId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Call one agent and take its replies as they come: ``async for reply in ...``.
+
+        The call leaves when the iteration begins. The handler is at most 32 replies ahead of
+        whoever takes them, and its agent has no other turn before the stream has ended. A handler
+        that does not stream gives its one reply.
+
+        Leaving the iteration early gives the call up, and the handler is told to stop: at once by
+        ``aclose``, the token, or a cancelled task; by ``break`` as soon as nothing refers to the
+        generator any more. `contextlib.aclosing` leaves nothing to chance.
+
+        Args:
+            message: What to send; a serializer of its type must be known.
+            recipient: The agent to call. It is created if it is not there.
+            sender: Who calls; None when that is no agent.
+            cancellation_token: When it is cancelled the iteration ends with
+                `asyncio.CancelledError`, whatever has come.
+            message_id: `MessageContext.message_id` of the handler; None makes one.
+            timeout_s: Seconds until the stream ends with `DeadlineExceeded`, all of it; None is the
+                runtime's default.
+            reply_type: The class of each reply; see `send_message`.
+
+        Yields:
+            What the handler yielded, None included, in order.
+
+        Raises:
+            CallboardError: As `send_message`, when no reply or after those that came before.
+            Unsupported: The host, or the worker of the agent, does not know streams.
         """
         ...
 

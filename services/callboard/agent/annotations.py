@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import (
     Annotated,
     Any,
@@ -20,6 +20,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+_STREAMS = (AsyncIterator, AsyncGenerator, AsyncIterable)
 
 _PLAIN = (str, int, float, bool, types.NoneType, list, dict)
 
@@ -83,6 +85,20 @@ def message_types(annotation: Any) -> tuple[type, ...]:
     if isinstance(origin, type):
         msg += "; a list or dict may hold plain JSON values only, others go into a field of a class"
     raise TypeError(msg)
+
+
+def streamed(annotation: Any) -> Any:
+    """What an async generator yields that is annotated with ``annotation``.
+
+    Raises:
+        TypeError: It is not annotated with what an async generator is.
+    """
+    unwrapped = _unwrapped(annotation)
+    arguments = get_args(unwrapped)
+    if get_origin(unwrapped) not in _STREAMS or not arguments:
+        msg = f"{annotation} is not what it returns: annotate -> AsyncIterator[Reply], it streams"
+        raise TypeError(msg)
+    return arguments[0]
 
 
 def _unwrapped(annotation: Any) -> Any:

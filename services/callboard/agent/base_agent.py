@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar, final
 
 from callboard.agent.agent import Agent, AgentMetadata
@@ -176,6 +176,8 @@ class BaseAgent(ABC, Agent):
     async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
         """Handle one message; what it returns is the reply to a call.
 
+        An async generator that it returns is run as a part of the turn: what it yields are replies.
+
         Raises:
             CantHandleException: Raise it for what the agent does not handle.
         """
@@ -192,6 +194,27 @@ class BaseAgent(ABC, Agent):
     ) -> Any:
         """Call another agent and wait for its reply, as `AgentRuntime.send_message` does."""
         return await self.runtime.send_message(
+            message,
+            recipient,
+            sender=self.id,
+            cancellation_token=cancellation_token,
+            message_id=message_id,
+            timeout_s=timeout_s,
+            reply_type=reply_type,
+        )
+
+    def stream_message(
+        self,
+        message: Any,
+        recipient: AgentId,
+        *,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+        reply_type: _Class | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Call another agent and take its replies, as `AgentRuntime.stream_message` does."""
+        return self.runtime.stream_message(
             message,
             recipient,
             sender=self.id,

@@ -9,7 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +40,7 @@ from callboard.agent.serialization import (
     UnknownPayload,
     try_get_known_serializers_for_type,
 )
+from callboard.agent.stream_made import STREAM_WINDOW
 from callboard.agent.turn import AgentFactory
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
@@ -51,6 +59,7 @@ from callboard.core.event import Address, Delivery, Event
 from callboard.core.frames import (
     Call,
     CallFailure,
+    HostFrame,
     Outcome,
     Partitions,
     Registration,
@@ -105,7 +114,7 @@ class BaseRuntime(ABC):
         self._tracer: Tracer | None = None
         self._declarations = Declarations()
         self._instances: dict[AgentId, Agent] = {}
-        self._calls = CallsMade(self._send_call, self._send_cancel)
+        self._calls = CallsMade(self._send_call, self._send_cancel, self._send_credit)
         self._random = random.SystemRandom()  # has no state that a forked process would share
 
     # How things travel.
@@ -128,6 +137,10 @@ class BaseRuntime(ABC):
     @abstractmethod
     def _send_cancel(self, call_id: int) -> None:
         """Nobody waits for a call's reply any more."""
+
+    @abstractmethod
+    def _send_credit(self, call_id: int, count: int) -> None:
+        """There is room for so many more answers to a streamed call."""
 
     @abstractmethod
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -157,24 +170,14 @@ class BaseRuntime(ABC):
         """Call one agent and wait for its reply; see `AgentRuntime.send_message`."""
         token = cancellation_token or CancellationToken()
         message_id = message_id or self._new_id()
-        if reply_type is not None and reply_type is not UnknownPayload:
-            self._serializers.add_serializer(try_get_known_serializers_for_type(reply_type))
-        if self._interventions:
-            context = MessageContext(sender, None, True, token, message_id)  # noqa: FBT003 (a dataclass)
-            message = await self._intervene_on_send(message, context, recipient)
-        payload = self._encode(message, message_id)
-        timeout_s = min(self._call_timeout_s if timeout_s is None else timeout_s, LONGEST_CALL_S)
-        if not timeout_s > 0:  # nor when it is no number
-            msg = f"no time for a reply from {recipient}: timeout_s is {timeout_s}"
-            raise DeadlineExceeded(msg)
-        turn = self._runner.current_turn()
-        call = Call(
-            self._calls.next_id(),
-            (recipient.type, recipient.key),
-            payload,
-            timeout_s,
-            None if turn is None else turn.id,
-            sender=_address(sender),
+        call = await self._call(
+            message,
+            recipient,
+            sender=sender,
+            token=token,
+            message_id=message_id,
+            timeout_s=timeout_s,
+            reply_type=reply_type,
         )
         if self._tracer is None:
             return await self._reply_to(call, token, recipient, reply_type)
@@ -187,6 +190,81 @@ class BaseRuntime(ABC):
             raise
         span.end(None)
         return reply
+
+    async def stream_message(
+        self,
+        message: Any,
+        recipient: AgentId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Call one agent and take its replies as they come; see `AgentRuntime.stream_message`."""
+        token = cancellation_token or CancellationToken()
+        message_id = message_id or self._new_id()
+        call = await self._call(
+            message,
+            recipient,
+            sender=sender,
+            token=token,
+            message_id=message_id,
+            timeout_s=timeout_s,
+            reply_type=reply_type,
+        )
+        call.credit = STREAM_WINDOW
+        span = None if self._tracer is None else self._tracer.call(call, message_id)
+        if span is not None:
+            call.hop = span.context
+        error: BaseException | None = None
+        try:
+            with self._calls.stream(call, token) as answers:
+                while not answers.has_ended:
+                    reply = _succeeded(await answers.next())
+                    if reply.payload or not reply.last:
+                        yield self._decode(reply.payload, recipient, reply_type)
+        except GeneratorExit:
+            raise
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if span is not None:
+                span.end(error)
+
+    async def _call(
+        self,
+        message: Any,
+        recipient: AgentId,
+        *,
+        sender: AgentId | None,
+        token: CancellationToken,
+        message_id: str,
+        timeout_s: float | None,
+        reply_type: type[Any] | None,
+    ) -> Call:
+        """A call that is ready to be sent."""
+        if reply_type is not None and reply_type is not UnknownPayload:
+            self._serializers.add_serializer(try_get_known_serializers_for_type(reply_type))
+        if self._interventions:
+            context = MessageContext(sender, None, True, token, message_id)  # noqa: FBT003 (a dataclass)
+            message = await self._intervene_on_send(message, context, recipient)
+        payload = self._encode(message, message_id)
+        timeout_s = min(self._call_timeout_s if timeout_s is None else timeout_s, LONGEST_CALL_S)
+        if not timeout_s > 0:  # nor when it is no number
+            msg = f"no time for a reply from {recipient}: timeout_s is {timeout_s}"
+            raise DeadlineExceeded(msg)
+        turn = self._runner.current_turn()
+        return Call(
+            self._calls.next_id(),
+            (recipient.type, recipient.key),
+            payload,
+            timeout_s,
+            None if turn is None else turn.id,
+            sender=_address(sender),
+        )
 
     async def publish_message(
         self,
@@ -426,6 +504,17 @@ class BaseRuntime(ABC):
         self._runner.max_payload_bytes = max_event_bytes
         self._runner.divide(partitions)
 
+    def _take_calls(self, frame: HostFrame) -> None:
+        """The host has said something of calls, made here or to agents here."""
+        for call in frame.calls:
+            self._runner.call(call)
+        for reply in frame.replies:
+            self._calls.take(reply)
+        for call_id in frame.cancels:
+            self._runner.cancel(call_id)
+        for credit in frame.credits:
+            self._runner.credit(credit.call_id, credit.count)
+
     def _trace_by(self, tracer: Tracer | None) -> None:
         """Have ``tracer`` make the spans of what is sent and of turns; None: nobody wants them."""
         self._tracer = self._runner.tracer = tracer
@@ -521,9 +610,7 @@ class BaseRuntime(ABC):
     async def _reply_to(
         self, call: Call, token: CancellationToken, recipient: AgentId, expected: type[Any] | None
     ) -> Any:
-        reply = await self._calls.reply_to(call, token)
-        if reply.error is not None:
-            raise _error_of(reply.error)
+        reply = _succeeded(await self._calls.reply_to(call, token))
         return self._decode(reply.payload, recipient, expected)
 
     def _encode(self, message: Any, message_id: str) -> bytes:
@@ -590,6 +677,13 @@ def _is_dropped(message: object) -> bool:
 
 def _address(agent_id: AgentId | None) -> Address | None:
     return None if agent_id is None else (agent_id.type, agent_id.key)
+
+
+def _succeeded(reply: Reply) -> Reply:
+    """``reply``, if it is no error; else that is raised."""
+    if reply.error is not None:
+        raise _error_of(reply.error)
+    return reply
 
 
 def _error_of(failure: CallFailure) -> CallboardError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from callboard.agent.cancellation import CancellationToken
+from callboard.agent.stream_made import StreamMade
 from callboard.core.errors import CallboardError, DeadlineExceeded
 from callboard.core.frames import Call, Reply
 
@@ -17,13 +19,20 @@ HOST_GRACE_S = 5.0
 class CallsMade:
     """Pairs each call made here with its one ending.
 
-    ``send`` and ``cancel`` carry a call, and the wish to end it, to the host.
+    ``send``, ``cancel`` and ``grant`` carry a call, the wish to end it, and room for further
+    answers to it, to the host.
     """
 
-    def __init__(self, send: Callable[[Call], None], cancel: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Call], None],
+        cancel: Callable[[int], None],
+        grant: Callable[[int, int], None],
+    ) -> None:
         self._send = send
         self._cancel = cancel
-        self._open: dict[int, asyncio.Future[Reply]] = {}
+        self._grant = grant
+        self._open: dict[int, asyncio.Future[Reply] | StreamMade] = {}
         self._none_open = asyncio.Event()
         self._none_open.set()
         self._last_id = 0
@@ -46,8 +55,7 @@ class CallsMade:
         future: asyncio.Future[Reply] = loop.create_future()
         self._open[call.id] = future
         self._none_open.clear()
-        too_late = DeadlineExceeded(f"no reply from {call.target[0]}/{call.target[1]} in time")
-        guard = loop.call_later(call.remaining_s + HOST_GRACE_S, resolve, future, too_late)
+        guard = loop.call_later(call.remaining_s + HOST_GRACE_S, resolve, future, _too_late(call))
         token.link_future(future)
         try:
             if not future.done():
@@ -60,9 +68,31 @@ class CallsMade:
         finally:
             guard.cancel()
             token.remove_callback(future.cancel)
-            del self._open[call.id]
-            if not self._open:
-                self._none_open.set()
+            self._close(call)
+
+    @contextmanager
+    def stream(self, call: Call, token: CancellationToken) -> Iterator[StreamMade]:
+        """Send a streamed call; in the block its answers come.
+
+        A block that is left before the last of them gives the call up: the handler is told.
+        """
+        answers = StreamMade(lambda count: self._grant(call.id, count))
+        self._open[call.id] = answers
+        self._none_open.clear()
+        guard = asyncio.get_running_loop().call_later(
+            call.remaining_s + HOST_GRACE_S, answers.fail, _too_late(call)
+        )
+        token.add_callback(answers.cancel)
+        try:
+            if not token.is_cancelled():
+                self._send(call)
+            yield answers
+        finally:
+            if not answers.has_ended:
+                self._cancel(call.id)
+            guard.cancel()
+            token.remove_callback(answers.cancel)
+            self._close(call)
 
     @property
     def none_open(self) -> bool:
@@ -75,14 +105,28 @@ class CallsMade:
 
     def take(self, reply: Reply) -> None:
         """The host has answered; an answer that nobody waits for is passed over."""
-        future = self._open.get(reply.call_id)
-        if future is not None and not future.done():
-            future.set_result(reply)
+        made = self._open.get(reply.call_id)
+        if isinstance(made, StreamMade):
+            made.take(reply)
+        elif made is not None and not made.done():
+            made.set_result(reply)
 
     def fail(self, error: CallboardError) -> None:
         """Nobody will answer what is open."""
-        for future in self._open.values():
-            resolve(future, error)
+        for made in self._open.values():
+            if isinstance(made, StreamMade):
+                made.fail(error)
+            else:
+                resolve(made, error)
+
+    def _close(self, call: Call) -> None:
+        del self._open[call.id]
+        if not self._open:
+            self._none_open.set()
+
+
+def _too_late(call: Call) -> DeadlineExceeded:
+    return DeadlineExceeded(f"no reply from {call.target[0]}/{call.target[1]} in time")
 
 
 def hear(future: asyncio.Future[Any]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 from callboard.agent.agent_runtime import AgentRuntime
-from callboard.agent.annotations import AnyType, hints_of, local_names, message_types
+from callboard.agent.annotations import AnyType, hints_of, local_names, message_types, streamed
 from callboard.agent.base_agent import BaseAgent, serializers_of
 from callboard.agent.cancellation import CancellationToken
 from callboard.agent.context import MessageContext
@@ -47,6 +47,19 @@ class ClosureContext(Protocol):
         """Call another agent and wait for its reply."""
         ...
 
+    def stream_message(
+        self,
+        message: Any,
+        recipient: AgentId,
+        *,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+        timeout_s: float | None = None,
+        reply_type: type[Any] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Call another agent and take its replies as they come."""
+        ...
+
     async def publish_message(
         self,
         message: Any,
@@ -58,7 +71,10 @@ class ClosureContext(Protocol):
         ...
 
 
-Closure: TypeAlias = Callable[[ClosureContext, T, MessageContext], Awaitable[Any]]
+Closure: TypeAlias = Callable[
+    [ClosureContext, T, MessageContext], Awaitable[Any] | AsyncIterator[Any]
+]
+"""An async function, or an async generator, whose calls are streamed."""
 
 
 class ClosureAgent(BaseAgent, ClosureContext):
@@ -109,7 +125,8 @@ class ClosureAgent(BaseAgent, ClosureContext):
                     raise CantHandleException(msg)
                 warnings.warn(msg, stacklevel=2)
                 return None
-        return await self._closure(self, message, ctx)
+        result = self._closure(self, message, ctx)
+        return await result if inspect.isawaitable(result) else result
 
     @classmethod
     async def register_closure(
@@ -182,7 +199,10 @@ def _types_of(closure: Callable[..., Any]) -> tuple[tuple[type, ...], tuple[type
     local = local_names(name, getattr(function, "__module__", None))
     try:
         hints = hints_of(function, (positional[1], "return"), local)
-        return message_types(hints[positional[1]]), message_types(hints["return"])
+        returned = hints["return"]
+        if inspect.isasyncgenfunction(function):
+            returned = streamed(returned)
+        return message_types(hints[positional[1]]), message_types(returned)
     except KeyError as error:
         msg = f"closure {name}: annotate {positional[1]} and what the function returns"
         raise InvalidHandler(msg) from error

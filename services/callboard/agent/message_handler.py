@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, suppress
 from enum import Enum
 from functools import update_wrapper
 from types import MethodType, NoneType
-from typing import Any, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NoReturn,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    overload,
+)
 
-from callboard.agent.annotations import AnyType, hints_of, local_names, message_types
+from callboard.agent.annotations import AnyType, hints_of, local_names, message_types, streamed
 from callboard.agent.context import MessageContext
 from callboard.agent.exceptions import CantHandleException, InvalidHandler
 from callboard.core.errors import InvalidMessage
@@ -24,6 +35,7 @@ Match: TypeAlias = Callable[[Any, MessageContext], bool]
 """Whether a handler takes a message, which has one of the handler's types."""
 
 _Method: TypeAlias = Callable[[AgentT, ReceivesT, MessageContext], Coroutine[Any, Any, ProducesT]]
+_Streaming: TypeAlias = Callable[[AgentT, ReceivesT, MessageContext], AsyncIterator[ProducesT]]
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +56,11 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
 
     Attributes:
         router: Whether the handler takes a message, given that it has one of its types.
+        streams: Whether it is a `StreamHandler`.
     """
 
     is_message_handler: Literal[True] = True
+    streams: ClassVar[bool] = False
     __name__: str
     __qualname__: str
 
@@ -77,7 +91,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
 
     @property
     def produces_types(self) -> tuple[type, ...]:
-        """The classes of what it returns; `AnyType` among them for ``Any``."""
+        """The classes of what it returns or yields; `AnyType` among them for ``Any``."""
         return (self._types or self._resolve())[1]
 
     @overload
@@ -101,16 +115,17 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
             CantHandleException: It is strict, and the message has none of its types.
             InvalidMessage: It is strict, and returned what its annotation does not say.
         """
-        targets = self.target_types
-        if type(message) not in targets and AnyType not in targets:
-            msg = f"{self._name} handles {_names(targets)}, not {type(message).__qualname__}"
-            if self._strict:
-                raise CantHandleException(msg)
-            log.warning(msg)
+        self._check_target(message)
         return self.checked(await self.method(agent, message, ctx))
 
+    def stream(
+        self, agent: AgentT, message: ReceivesT, ctx: MessageContext
+    ) -> AsyncGenerator[ProducesT, None]:
+        """What the method yields; of a handler that `streams` only."""
+        raise NotImplementedError
+
     def checked(self, result: ProducesT) -> ProducesT:
-        """What the method returned, if its annotation says so.
+        """What the method returned or yielded, if its annotation says so.
 
         Raises:
             InvalidMessage: It is strict, and the annotation says otherwise.
@@ -118,18 +133,29 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
         produced = (self._types or self._resolve())[1]
         if type(result) in produced or AnyType in produced:
             return result
-        msg = f"{self._name} returned a {type(result).__qualname__}, not {_names(produced)}"
+        verb = "yielded" if self.streams else "returned"
+        msg = f"{self._name} {verb} a {type(result).__qualname__}, not {_names(produced)}"
         if self._strict:
             raise InvalidMessage(msg)
         log.warning(msg)
         return cast("ProducesT", None) if self._takes is Takes.EVENTS else result
 
+    def _check_target(self, message: ReceivesT) -> None:
+        targets = self.target_types
+        if type(message) not in targets and AnyType not in targets:
+            msg = f"{self._name} handles {_names(targets)}, not {type(message).__qualname__}"
+            if self._strict:
+                raise CantHandleException(msg)
+            log.warning(msg)
+
     def _check_shape(self) -> str:
         """The name of the message parameter, if the method is what a handler has to be."""
         method = inspect.unwrap(self.method)
-        if inspect.isasyncgenfunction(method):
-            self._refuse("it is an async generator: handlers do not stream yet, return one reply")
-        if not (inspect.iscoroutinefunction(self.method) or inspect.iscoroutinefunction(method)):
+        if self.streams and self._takes is Takes.EVENTS:
+            self._refuse("it is an async generator, and an event has no reply: use @rpc")
+        if not self.streams and not (
+            inspect.iscoroutinefunction(self.method) or inspect.iscoroutinefunction(method)
+        ):
             self._refuse("it must be a method written with async def")
         parameters = list(inspect.signature(self.method).parameters.values())
         positional = [each for each in parameters if each.kind in _POSITIONAL]
@@ -159,7 +185,7 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
         hints = hints_of(method, (self._message_name, "return"), self._local)
         try:
             targets = message_types(hints[self._message_name])
-            produced = message_types(hints["return"])
+            produced = message_types(streamed(hints["return"]) if self.streams else hints["return"])
         except TypeError as error:
             self._refuse(str(error), error)
         if self._takes is Takes.EVENTS and not {NoneType, AnyType}.issuperset(produced):
@@ -171,6 +197,61 @@ class MessageHandler(Generic[AgentT, ReceivesT, ProducesT]):
     def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
         msg = f"@{self._takes.value} {self._name}: {reason}"
         raise InvalidHandler(msg) from cause
+
+
+class StreamHandler(MessageHandler[AgentT, ReceivesT, ProducesT]):
+    """A handler that is an async generator: each message that it yields is a reply.
+
+    Called on an agent it gives what the method does.
+    """
+
+    streams: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        method: _Streaming[AgentT, ReceivesT, ProducesT],
+        takes: Takes,
+        match: Match | None,
+        *,
+        strict: bool,
+    ) -> None:
+        self._generate = method
+        super().__init__(cast("Any", method), takes, match, strict=strict)
+
+    @overload  # type: ignore[override]  # it is an iterator that it gives
+    def __get__(
+        self, instance: None, owner: type
+    ) -> StreamHandler[AgentT, ReceivesT, ProducesT]: ...
+
+    @overload
+    def __get__(
+        self, instance: AgentT, owner: type
+    ) -> Callable[[ReceivesT, MessageContext], AsyncIterator[ProducesT]]: ...
+
+    def __get__(self, instance: AgentT | None, owner: type) -> Any:
+        """As a function does it: itself from the class, bound to the agent from an instance."""
+        return super().__get__(instance, owner)
+
+    def __call__(  # type: ignore[override]  # the same
+        self, agent: AgentT, message: ReceivesT, ctx: MessageContext
+    ) -> AsyncIterator[ProducesT]:
+        """Run the method, as agents do among themselves and tests do.
+
+        Raises:
+            CantHandleException: It is strict, and the message has none of its types.
+            InvalidMessage: It is strict, and yielded what its annotation does not say.
+        """
+        self._check_target(message)
+        return self.stream(agent, message, ctx)
+
+    async def stream(
+        self, agent: AgentT, message: ReceivesT, ctx: MessageContext
+    ) -> AsyncGenerator[ProducesT, None]:
+        """What the method yields. The method is closed with it."""
+        replies: Any = self._generate(agent, message, ctx)
+        async with aclosing(replies):
+            async for reply in replies:
+                yield self.checked(reply)
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -192,9 +273,17 @@ def _names(types: tuple[type, ...]) -> str:
 class HandlerDecorator(Protocol):
     """Makes a method a handler."""
 
+    @overload
     def __call__(
         self, method: _Method[AgentT, ReceivesT, ProducesT], /
-    ) -> MessageHandler[AgentT, ReceivesT, ProducesT]:
+    ) -> MessageHandler[AgentT, ReceivesT, ProducesT]: ...
+
+    @overload
+    def __call__(
+        self, method: _Streaming[AgentT, ReceivesT, ProducesT], /
+    ) -> StreamHandler[AgentT, ReceivesT, ProducesT]: ...
+
+    def __call__(self, method: Any, /) -> Any:
         """The handler."""
         ...
 
@@ -217,12 +306,18 @@ def message_handler(
 
 @overload
 def message_handler(
+    func: _Streaming[AgentT, ReceivesT, ProducesT],
+) -> StreamHandler[AgentT, ReceivesT, ProducesT]: ...
+
+
+@overload
+def message_handler(
     func: None = None, *, match: Match | None = ..., strict: bool = ...
 ) -> HandlerDecorator: ...
 
 
 def message_handler(
-    func: _Method[Any, Any, Any] | None = None,
+    func: _Method[Any, Any, Any] | _Streaming[Any, Any, Any] | None = None,
     *,
     strict: bool = True,
     match: Match | None = None,
@@ -232,6 +327,9 @@ def message_handler(
     The method is ``async def name(self, message: Type, ctx: MessageContext) -> Reply``. ``Type`` is
     a class of messages, a union of some, or ``Any``; ``Reply`` likewise, or ``None``. A handler
     gets what is of exactly these classes; one for ``Any`` what no other takes.
+
+    One that is an async generator, ``-> AsyncIterator[Reply]``, streams: each message that it
+    yields is a reply, for `AgentRuntime.stream_message`. It goes on as the caller takes them.
 
     Of several handlers for a class the first that takes the message runs, in alphabetical order.
 
@@ -280,12 +378,18 @@ def rpc(
 
 @overload
 def rpc(
+    func: _Streaming[AgentT, ReceivesT, ProducesT],
+) -> StreamHandler[AgentT, ReceivesT, ProducesT]: ...
+
+
+@overload
+def rpc(
     func: None = None, *, match: Match | None = ..., strict: bool = ...
 ) -> HandlerDecorator: ...
 
 
 def rpc(
-    func: _Method[Any, Any, Any] | None = None,
+    func: _Method[Any, Any, Any] | _Streaming[Any, Any, Any] | None = None,
     *,
     strict: bool = True,
     match: Match | None = None,
@@ -298,10 +402,10 @@ def rpc(
     return _decorated(func, Takes.CALLS, match, strict=strict)
 
 
-def _decorated(
-    func: _Method[Any, Any, Any] | None, takes: Takes, match: Match | None, *, strict: bool
-) -> Any:
-    def decorate(method: _Method[Any, Any, Any]) -> MessageHandler[Any, Any, Any]:
-        return MessageHandler(method, takes, match, strict=strict)
+def _decorated(func: Any, takes: Takes, match: Match | None, *, strict: bool) -> Any:
+    def decorate(method: Any) -> MessageHandler[Any, Any, Any]:
+        is_generator = inspect.isasyncgenfunction(inspect.unwrap(method))
+        kind = StreamHandler if is_generator else MessageHandler
+        return kind(method, takes, match, strict=strict)
 
     return decorate if func is None else decorate(func)

@@ -57,9 +57,13 @@ class RoutedAgent(BaseAgent):
         routes = self._routes_found or self._routes()
         for handler in routes.get(type(message), ()):
             if handler.router(message, ctx):
+                if handler.streams:
+                    return handler.stream(self, message, ctx)
                 return handler.checked(await handler.method(self, message, ctx))
         for handler in routes.get(AnyType, ()):
             if handler.router(message, ctx):
+                if handler.streams:
+                    return handler.stream(self, message, ctx)
                 return handler.checked(await handler.method(self, message, ctx))
         return await self.on_unhandled_message(message, ctx)
 

@@ -21,6 +21,7 @@ from callboard.log import Logger
 
 if TYPE_CHECKING:
     from callboard.agent.agent import Agent
+    from callboard.agent.streaming import StreamCredit
 
 log = Logger(__name__)
 
@@ -152,11 +153,13 @@ class Turn:
         is_dropped: Whether it ended with its runtime: nothing is told of it.
         token: Cancelled when the result is no longer wanted.
         outcome: How its delivery ends; None when it does not, as another attempt follows.
+        credit: How many answers the caller of a streamed call has room for; None for another turn.
     """
 
     __slots__ = (
         "_task",
         "activation",
+        "credit",
         "delivery",
         "era",
         "error",
@@ -192,6 +195,7 @@ class Turn:
         self.error: CallboardError | None = None
         self.outcome: Outcome | None = ACCEPTED
         self.reply: Reply | None = None
+        self.credit: StreamCredit | None = None
 
     def enter(self) -> None:
         """The task that runs it has begun. Raises `CancelledError` when it need not go on.

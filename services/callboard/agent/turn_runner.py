@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextvars import Context
 from math import inf
@@ -31,6 +31,7 @@ from callboard.agent.failures import NOT_OF_THE_TURN, failure_of, raised_by_agen
 from callboard.agent.in_context import InContext
 from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
 from callboard.agent.retries import Retries, limited
+from callboard.agent.streaming import StreamCredit, run_through, send_nowhere
 from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
 from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
@@ -262,6 +263,14 @@ class TurnRunner:
         if activation is not None:
             activation.mailbox.withdraw(call_id)
             self._check(activation)
+
+    def credit(self, call_id: int, count: int) -> None:
+        """The caller of a streamed call has room for so many more answers."""
+        turn = self._turns.get(call_id)
+        if turn is not None and turn.credit is not None:
+            turn.credit.add(count)
+        elif call_id in self._waiting_calls:
+            self._waiting_calls[call_id].mailbox.credit(call_id, count)
 
     def surrender(self, asked: Partitions) -> None:
         """Give partitions up.
@@ -567,7 +576,10 @@ class TurnRunner:
 
     def _begin_call(self, activation: Activation, call: Call) -> Turn:
         self._waiting_calls.pop(call.id, None)
-        return self._begin(activation, call.id, None)
+        turn = self._begin(activation, call.id, None)
+        if call.credit:
+            turn.credit = StreamCredit(call.credit)
+        return turn
 
     async def _run_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
         try:
@@ -593,10 +605,16 @@ class TurnRunner:
         context = context_of_event(delivery, envelope, turn.token)
         timeout_s = self._policy_of(turn).turn_timeout_s
         if timeout_s is None:
-            await self._handle(turn, message, context)
+            await self._handle_to_the_end(turn, message, context)
         else:
             with limited(turn, timeout_s):
-                await self._handle(turn, message, context)
+                await self._handle_to_the_end(turn, message, context)
+
+    async def _handle_to_the_end(self, turn: Turn, message: Any, context: MessageContext) -> None:
+        result = await self._handle(turn, message, context)
+        if inspect.isasyncgen(result):
+            with MessageHandlerContext.populate_context(turn.activation.agent_id):
+                await run_through(result, send_nowhere, None)
 
     def _policy_of(self, turn: Turn) -> Policy:
         factory = self._factories.get(turn.activation.agent_id.type)
@@ -624,9 +642,32 @@ class TurnRunner:
         message = self._read(envelope)
         context = context_of_call(call, envelope, turn.token)
         result = await self._handle(turn, message, context)
+        if inspect.isasyncgen(result):
+            return await self._stream(turn, call, result, context)
+        return Reply(call.id, await self._answer(turn, result, context))
+
+    async def _stream(
+        self, turn: Turn, call: Call, answers: AsyncGenerator[Any, Any], context: MessageContext
+    ) -> Reply:
+        """Send each of ``answers`` as soon as the caller has room for it; how the stream ends."""
+        agent_id = turn.activation.agent_id
+        if turn.credit is None:
+            msg = f"{agent_id} answers with a stream: call it by stream_message"
+            raise CantHandleException(msg)
+
+        async def send(answer: Any) -> None:
+            payload = await self._answer(turn, answer, context)
+            if turn.era == self._era:
+                self._output.reply(Reply(call.id, payload, last=False))
+
+        with MessageHandlerContext.populate_context(agent_id):
+            await run_through(answers, send, turn.credit)
+        return Reply(call.id)
+
+    async def _answer(self, turn: Turn, result: Any, context: MessageContext) -> bytes:
         if self._on_response is not None:
             result = await self._on_response(result, turn.activation.agent_id, context.sender)
-        return Reply(call.id, self._encode(result))
+        return self._encode(result)
 
     async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
         activation = turn.activation

@@ -45,6 +45,7 @@ from callboard.core.frames import (
     NO_CLAIMS,
     Call,
     Claims,
+    Credit,
     Partitions,
     Publish,
     Refusal,
@@ -300,14 +301,20 @@ class Broker:
             self.register(session, frame.register, now)
         if frame.publishes:
             self.publish(session, frame.publishes)
-        for call in frame.calls:
-            self.call(session, call, now)
-        for call_id in frame.cancels:
-            self.cancel(session, call_id)
+        if frame.calls or frame.cancels or frame.credits:
+            self._take_calls(session, frame, now)
         for given_up in frame.surrendered:
             self.surrendered(session, given_up, now)
         self._take_leave(session, frame, now)
         self._check_pace(session)
+
+    def _take_calls(self, session: Session, frame: WorkerFrame, now: float) -> None:
+        for call in frame.calls:
+            self.call(session, call, now)
+        for call_id in frame.cancels:
+            self.cancel(session, call_id)
+        for credit in frame.credits:
+            self.credit(session, credit)
 
     def _take_leave(self, session: Session, frame: WorkerFrame, now: float) -> None:
         if frame.drain:
@@ -515,6 +522,13 @@ class Broker:
     def end_calls(self, reason: str) -> None:
         """Nobody will answer the calls that are open: the host is going."""
         self._exchange.end_all(reason)
+
+    def credit(self, session: Session, credit: Credit) -> None:
+        """The caller of a streamed call has room for further answers: its callee is told.
+
+        For a call that has ended, or has one answer, it is passed over.
+        """
+        self._exchange.credit(session, credit)
 
     # What operators ask for.
 

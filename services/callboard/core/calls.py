@@ -27,6 +27,10 @@ class OpenCall(Generic[W]):
         callee: The session that runs it; None while it waits for one.
         deadline: When it ends with DEADLINE_EXCEEDED, in the broker's time, in seconds.
         chain: The turns that wait for it, outermost first.
+        is_streamed: It may have many answers. They come one after the other, the last of them ends
+            it.
+        credit: How many answers its callee may send, the last not counted.
+        has_begun: Some of its answers were passed on: nobody else can give the others.
         size: What it takes, in bytes: with its texts, for other protocols have any length of them.
     """
 
@@ -40,9 +44,13 @@ class OpenCall(Generic[W]):
     sender: Address | None = None
     hop: TraceContext | None = None
     callee: W | None = None
+    credit: int = 0
+    has_begun: bool = False
+    is_streamed: bool = field(init=False)
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.is_streamed = self.credit > 0
         self.size = len(self.payload) + size_of_pairs(self.target, self.sender, self.hop)
 
 
@@ -87,13 +95,23 @@ class OpenCalls(Generic[W]):
         chain: tuple[TurnId, ...] = (),
         sender: Address | None = None,
         hop: TraceContext | None = None,
+        credit: int = 0,
     ) -> OpenCall[W] | None:
         """Open a call; None when the caller has one of that id open (a repeated frame)."""
         if (caller, caller_id) in self._by_caller:
             return None
         self._last_id += 1
         call = OpenCall(
-            self._last_id, caller, caller_id, target, payload, deadline, chain, sender, hop
+            self._last_id,
+            caller,
+            caller_id,
+            target,
+            payload,
+            deadline,
+            chain,
+            sender,
+            hop,
+            credit=credit,
         )
         self._by_id[call.id] = call
         self._by_caller[caller, caller_id] = call
@@ -110,6 +128,10 @@ class OpenCalls(Generic[W]):
         call.callee = callee
         if callee is not None:
             self._by_session.setdefault(callee, {})[call.id] = call
+
+    def made(self, caller: W, caller_id: int) -> OpenCall[W] | None:
+        """The open call that ``caller`` has given that id."""
+        return self._by_caller.get((caller, caller_id))
 
     def answer(self, call_id: int, callee: W, *, last: bool) -> OpenCall[W] | None:
         """The call to pass an answer of ``callee`` on to.

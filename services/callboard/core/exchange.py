@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from callboard.core.calls import MAX_CHAIN, OpenCall, OpenCalls
 from callboard.core.errors import CallboardError, Code
-from callboard.core.frames import Call, CallFailure, Reply, clipped
+from callboard.core.frames import Call, CallFailure, Credit, Reply, clipped
 from callboard.core.identity import check_agent_type, check_key
 from callboard.core.limits import too_large
 from callboard.core.outbox import size_of_reply
 from callboard.core.partition import partition_of
+from callboard.core.session import STREAMS
 
 if TYPE_CHECKING:
     from callboard.core.agenda import Agenda
@@ -55,11 +56,12 @@ class Exchange:
             chain=chain,
             sender=call.sender,
             hop=call.hop,
+            credit=call.credit,
         )
         if opened is None:
             return
         self._agenda.counters.calls += 1
-        failure = self._why_not(opened)
+        failure = self._too_much_credit(opened) or self._why_not(opened)
         if failure is not None:
             self._end(opened, *failure)
             return
@@ -89,6 +91,13 @@ class Exchange:
         call = self._calls.answer(reply.call_id, session, last=is_last)
         if call is None:
             return
+        if not is_last:
+            if not call.credit:
+                self._end(call, Code.INTERNAL, _too_many_answers(call))
+                self._tell_cancelled(call)
+                return
+            call.credit -= 1
+            call.has_begun = True
         answer = Reply(call.caller_id, reply.payload if error is None else b"", error, is_last)
         problem = self._problem_of_room(call.caller, size_of_reply(answer))
         if problem is not None:
@@ -108,6 +117,20 @@ class Exchange:
         if call is not None:
             self._withdraw(call)
 
+    def credit(self, session: Session, credit: Credit) -> None:
+        """Let a streamed call have further answers; see `Broker.credit`."""
+        call = self._calls.made(session, credit.call_id)
+        if call is None or not call.is_streamed or not credit.count:
+            return
+        call.credit += credit.count
+        failure = self._too_much_credit(call)
+        if failure is not None:
+            self._end(call, *failure)
+            self._withdraw(call)
+        elif call.callee is not None and _streams(call.callee):
+            call.callee.outbox.credit(call.id, credit.count)
+            self._agenda.wake(call.callee)
+
     # What happens to sessions, partitions and types.
 
     def lose(self, session: Session) -> None:
@@ -116,7 +139,7 @@ class Exchange:
         for call in unwanted:
             self._withdraw(call)
         for call in unanswered:
-            self._fail(call, Code.UNAVAILABLE, f"the worker that ran {_name(call.target)} was lost")
+            self._fail(call, Code.UNAVAILABLE, _lost(call))
 
     def restart(self, session: Session) -> None:
         """See `Broker.restart`: what the session was not told yet, it will be."""
@@ -125,8 +148,7 @@ class Exchange:
                 self._calls.end(call)
                 self._withdraw(call)
             elif not session.outbox.has_call(call.id):
-                reason = f"the worker that ran {_name(call.target)} was lost"
-                self._end(call, Code.UNAVAILABLE, reason)
+                self._end(call, Code.UNAVAILABLE, _lost(call))
 
     def begin_grant(
         self, state: AgentTypeState, partition: int, session: Session, now: float
@@ -148,6 +170,9 @@ class Exchange:
                 continue
             if partition_of(*call.target, len(state.grants)) in partitions:
                 session.outbox.recall(call.id)
+                if call.has_begun:
+                    self._end(call, Code.UNAVAILABLE, _lost(call))
+                    continue
                 self._calls.assign(call, None)
                 self._place(state, call, now)
 
@@ -175,7 +200,8 @@ class Exchange:
                 reason = f"no worker of agent type {call.target[0]!r} came in time"
                 self._fail(call, Code.UNAVAILABLE, reason)
             else:
-                reason = f"no reply from {_name(call.target)} in time"
+                what = "end of the stream" if call.is_streamed else "reply"
+                reason = f"no {what} from {_name(call.target)} in time"
                 self._fail(call, Code.DEADLINE_EXCEEDED, reason)
             self._withdraw(call)
 
@@ -254,6 +280,10 @@ class Exchange:
         if problem is not None:
             self._end(call, Code.RESOURCE_EXHAUSTED, problem)
             return
+        if call.is_streamed and not _streams(session) and not session.is_foreign:
+            reason = f"the worker that holds {_name(call.target)} does not know streamed calls"
+            self._end(call, Code.UNIMPLEMENTED, reason)
+            return
         self._calls.assign(call, session)
         session.outbox.call(
             Call(
@@ -265,6 +295,7 @@ class Exchange:
                 sender=call.sender,
                 hop=call.hop,
                 grant=state.grants.grant_of(partition),
+                credit=call.credit if _streams(session) else 0,
             )
         )
         self._agenda.wake(session)
@@ -281,6 +312,12 @@ class Exchange:
             f"calls and answers of {unread} bytes wait for worker {session.client_id!r} to read "
             f"them, this one has {size} more; the limit is {limit}"
         )
+
+    def _too_much_credit(self, call: OpenCall[Session]) -> tuple[Code, str] | None:
+        limit = self._limits.max_stream_credit
+        if call.credit <= limit:
+            return None
+        return Code.INVALID_ARGUMENT, f"credit for {call.credit} answers; the limit is {limit}"
 
     def _end(self, call: OpenCall[Session], code: Code, reason: str) -> None:
         self._calls.end(call)
@@ -307,6 +344,19 @@ class Exchange:
         if call.callee is not None and call.callee.is_live:
             call.callee.outbox.cancel(call.id)
             self._agenda.wake(call.callee)
+
+
+def _streams(session: Session) -> bool:
+    return STREAMS in session.capabilities
+
+
+def _lost(call: OpenCall[Session]) -> str:
+    return f"the worker that ran {_name(call.target)} was lost"
+
+
+def _too_many_answers(call: OpenCall[Session]) -> str:
+    asked = "than it had credit for" if call.is_streamed else "to a call with one"
+    return f"the worker that ran {_name(call.target)} sent more answers {asked}"
 
 
 def _name(agent: Address) -> str:

@@ -141,6 +141,8 @@ class Call:
     Attributes:
         payload: An encoded ``Payload``.
         remaining_s: Seconds until its deadline; 0 from a worker asks for the host's default.
+        credit: Replies that may be sent before more credit comes, the last not counted; 0: a call
+            with one reply.
     """
 
     id: int
@@ -152,6 +154,7 @@ class Call:
     sender: Address | None = None
     hop: TraceContext | None = None
     grant: Grant | None = None
+    credit: int = 0
 
     @property
     def size(self) -> int:
@@ -161,12 +164,23 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer to a call: ``error``, or an encoded ``Payload``."""
+    """An answer to a call: ``error``, or an encoded ``Payload``.
+
+    The last of a streamed call may have a payload of no bytes: it ends the stream and is no answer.
+    """
 
     call_id: int
     payload: bytes = b""
     error: CallFailure | None = None
     last: bool = True
+
+
+@dataclass(slots=True)
+class Credit:
+    """Room for ``count`` further replies of a streamed call."""
+
+    call_id: int
+    count: int
 
 
 class TypeEntry(NamedTuple):
@@ -271,6 +285,7 @@ class WorkerFrame:
     calls: list[Call] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     cancels: list[int] = field(default_factory=list)
+    credits: list[Credit] = field(default_factory=list)
     surrendered: list[Partitions] = field(default_factory=list)
     drain: bool = False
     received: int = 0
@@ -302,6 +317,7 @@ class HostFrame:
     calls: list[Call] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     cancels: list[int] = field(default_factory=list)
+    credits: list[Credit] = field(default_factory=list)
     surrenders: list[Partitions] = field(default_factory=list)
     drain: bool = False
     received: int = 0

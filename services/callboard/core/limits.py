@@ -31,6 +31,8 @@ class BrokerLimits:
             holder; beyond it they are refused with RESOURCE_EXHAUSTED.
         max_open_calls: Calls that one session may have made and not seen ended; beyond it they are
             refused with RESOURCE_EXHAUSTED.
+        max_stream_credit: Answers that a caller may let one streamed call be ahead of it; more ends
+            the call with INVALID_ARGUMENT.
         max_exclusive_bytes: Events queued and out for a type that has one worker to itself, which
             hears of them at most once; beyond it they become dead letters. One worker that does not
             read must not fill the queues of all.
@@ -61,6 +63,7 @@ class BrokerLimits:
     max_exclusive_bytes: int = 64 << 20
     max_calls_waiting: int = 64
     max_open_calls: int = 16_384
+    max_stream_credit: int = 1024
     max_call_bytes: int = 256 << 20
     max_unread_bytes: int = 256 << 20
     max_answers_waiting: int = 65_536

@@ -10,6 +10,7 @@ from callboard.core.frames import (
     MAX_FRAME_BYTES,
     MAX_FRAME_ITEMS,
     Call,
+    Credit,
     HostFrame,
     Partitions,
     Refusal,
@@ -57,6 +58,7 @@ class HostOutbox:
         self._replies: deque[Reply] = deque()
         self._calls: OrderedDict[int, Call] = OrderedDict()
         self._cancels: deque[int] = deque()
+        self._credits: dict[int, int] = {}
         self._told_published = 0
         self._told_settled = 0
         self._unread_answers = 0
@@ -95,8 +97,17 @@ class HostOutbox:
         self._replies.append(reply)
         self.unread_bytes += size_of_reply(reply)
 
+    def credit(self, call_id: int, count: int) -> None:
+        """A streamed call may have so many more answers; said with the call, or after it."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.credit += count
+        else:
+            self._credits[call_id] = self._credits.get(call_id, 0) + count
+
     def cancel(self, call_id: int) -> None:
         """Nobody wants the answer to a call any more, which the worker may know of or not yet."""
+        self._credits.pop(call_id, None)
         if not self.recall(call_id):
             self._cancels.append(call_id)
 
@@ -212,6 +223,10 @@ class HostOutbox:
             items -= len(surrender.partitions)
         while self._cancels and items > 0:
             frame.cancels.append(self._cancels.popleft())
+            items -= 1
+        while self._credits and items > 0:
+            call_id = next(iter(self._credits))
+            frame.credits.append(Credit(call_id, self._credits.pop(call_id)))
             items -= 1
         return items
 

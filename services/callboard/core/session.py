@@ -15,6 +15,10 @@ LEASES = "leases"
 """The capability of workers whose session outlives its stream."""
 
 
+STREAMS = "streams"
+"""The capability of workers that know streamed calls."""
+
+
 class Session:
     """One worker's presence at the broker.
 

@@ -105,6 +105,12 @@ class Mailbox(Generic[B]):
                 return True
         return False
 
+    def credit(self, call_id: int, count: int) -> None:
+        """There is room for further answers to a call that waits."""
+        for call in self._calls:
+            if call.id == call_id:
+                call.credit += count
+
     def release(self, running: Delivery | None = None) -> Delivery | None:
         """Give back all events that wait: the first, for the host to hand out anew from there.
 

@@ -9,6 +9,7 @@ from callboard.core.frames import (
     MAX_FRAME_BYTES,
     MAX_FRAME_ITEMS,
     Call,
+    Credit,
     Partitions,
     Publish,
     Registration,
@@ -32,6 +33,7 @@ class WorkerOutbox:
         register: The newest registration not yet said; an older one is not worth saying. Leaves
             with the last of the settlements and replies before it: it may leave their type out.
         cancels: Leave only after all calls, which they may name.
+        credits: By call, room for further answers; leave like cancels.
         surrendered: Leaves only after all settlements and replies that gathered before it.
         beat: Asks for the lease to be renewed.
         leave: Leaves last, when nothing else is to be said.
@@ -48,6 +50,7 @@ class WorkerOutbox:
         self.calls: deque[Call] = deque()
         self.replies: deque[Reply] = deque()
         self.cancels: list[int] = []
+        self.credits: dict[int, int] = {}
         self.surrendered: list[Partitions] = []
         self.drain = False
         self.beat = False
@@ -73,6 +76,10 @@ class WorkerOutbox:
         if self.continuity is not None:
             self.continuity.resume(count)
             self.beat = False
+
+    def credit(self, call_id: int, count: int) -> None:
+        """Let a streamed call have so many more answers."""
+        self.credits[call_id] = self.credits.get(call_id, 0) + count
 
     def take(self) -> WorkerFrame | None:
         """The next frame; None when nothing may leave.
@@ -110,6 +117,10 @@ class WorkerOutbox:
         if self.cancels and not self.calls:
             is_empty = False
             frame.cancels, self.cancels = self.cancels, []
+        if self.credits and not self.calls:
+            is_empty = False
+            frame.credits = [Credit(*each) for each in self.credits.items()]
+            self.credits = {}
         if not self.settlements and not self.replies:
             if self.register is not None:
                 is_empty = False

@@ -21,6 +21,7 @@ from callboard.core.errors import NotAllowedNow, Unavailable
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
+    Credit,
     HostFrame,
     Outcome,
     Partitions,
@@ -29,7 +30,7 @@ from callboard.core.frames import (
     Reply,
     Settlement,
 )
-from callboard.core.session import Session
+from callboard.core.session import STREAMS, Session
 from callboard.engine.memory import MemoryEngine
 from callboard.telemetry.active import agent_spans, route_spans
 from callboard.wire.codec import CloudEventCodec
@@ -66,7 +67,7 @@ class LocalRuntime(BaseRuntime):
         )
         self._broker = Broker(1, limits or BrokerLimits())
         self._engine = MemoryEngine()
-        self._session = Session("local", "local")
+        self._session = Session("local", "local", capabilities=frozenset({STREAMS}))
         self._broker.join(self._session, 0.0)
         self._bind(self._broker.limits.max_event_bytes, self._broker.limits.partitions)
         self._trace_of = codec.trace_of
@@ -187,6 +188,10 @@ class LocalRuntime(BaseRuntime):
         self._broker.cancel(self._session, call_id)
         self._schedule_pump()
 
+    def _send_credit(self, call_id: int, count: int) -> None:
+        self._broker.credit(self._session, Credit(call_id, count))
+        self._schedule_pump()
+
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """A delivery has ended."""
         assert delivery.grant is not None  # noqa: S101 (it was handed out)
@@ -242,14 +247,9 @@ class LocalRuntime(BaseRuntime):
         self._publishes.confirm(frame)
         for event, targets in frame.deliveries:
             self._runner.deliver(event, targets)
-        for call in frame.calls:
-            self._runner.call(call)
         if self._spans is not None:
             self._spans.answer(self._session.id, frame.replies)
-        for reply in frame.replies:
-            self._calls.take(reply)
-        for call_id in frame.cancels:
-            self._runner.cancel(call_id)
+        self._take_calls(frame)
 
     def _look_for_tracer(self) -> None:
         self._trace_by(agent_spans())

@@ -9,10 +9,11 @@ from google.protobuf.message import DecodeError
 from callboard.core.errors import ProtocolViolation
 from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import HostFrame, Publish, WorkerFrame
-from callboard.core.session import LEASES
+from callboard.core.session import LEASES, STREAMS
 from callboard.wire.items import (
     MAX_COUNT,
     get_call,
+    get_credit,
     get_hop,
     get_partitions,
     get_refusals,
@@ -21,6 +22,7 @@ from callboard.wire.items import (
     get_reply,
     get_settlement,
     put_call,
+    put_credit,
     put_grant,
     put_hop,
     put_partitions,
@@ -34,12 +36,12 @@ from callboard.wire.v1 import agent_host_pb2 as pb
 
 PROTOCOL_VERSION = 1
 
-CAPABILITIES: frozenset[str] = frozenset({LEASES})
+CAPABILITIES: frozenset[str] = frozenset({LEASES, STREAMS})
 """The optional features of the protocol that hosts and workers of this version announce."""
 
 
 FIELDS_OF_CAPABILITIES = {
-    "credits": "streams",
+    "credits": STREAMS,
     "beat": LEASES,
     "leave": LEASES,
     "received": LEASES,
@@ -86,12 +88,7 @@ def encode_worker_frame(frame: WorkerFrame) -> bytes:
         put_hop(item, event.hop)
     for settlement in frame.settlements:
         put_settlement(message.settlements.add(), settlement)
-    for call in frame.calls:
-        put_call(message.calls.add(), call)
-    for reply in frame.replies:
-        put_reply(message.replies.add(), reply)
-    for call_id in frame.cancels:
-        message.cancels.add(call_id=call_id)
+    _put_calls(message, frame)
     for given_up in frame.surrendered:
         put_partitions(message.surrendered.add(), given_up)
     _put_presence(message, frame)
@@ -131,12 +128,7 @@ def decode_worker_frame(
         frame.publishes = [_get_publish(item) for item in message.publishes]
     if message.settlements:
         frame.settlements = [get_settlement(item) for item in message.settlements]
-    if message.calls:
-        frame.calls = [get_call(item) for item in message.calls]
-    if message.replies:
-        frame.replies = [get_reply(item) for item in message.replies]
-    if message.cancels:
-        frame.cancels = [item.call_id for item in message.cancels]
+    _get_calls(message, frame)
     if message.surrendered:
         frame.surrendered = [get_partitions(item) for item in message.surrendered]
     frame.drain = message.HasField("drain")
@@ -156,6 +148,32 @@ def _get_publish(message: pb.Publish) -> Publish:
     return Publish(message.number, event)
 
 
+def _put_calls(
+    message: pb.ConnectRequest | pb.ConnectResponse, frame: WorkerFrame | HostFrame
+) -> None:
+    for call in frame.calls:
+        put_call(message.calls.add(), call)
+    for reply in frame.replies:
+        put_reply(message.replies.add(), reply)
+    for call_id in frame.cancels:
+        message.cancels.add(call_id=call_id)
+    for credit in frame.credits:
+        put_credit(message.credits.add(), credit)
+
+
+def _get_calls(
+    message: pb.ConnectRequest | pb.ConnectResponse, frame: WorkerFrame | HostFrame
+) -> None:
+    if message.calls:
+        frame.calls = [get_call(item) for item in message.calls]
+    if message.replies:
+        frame.replies = [get_reply(item) for item in message.replies]
+    if message.cancels:
+        frame.cancels = [item.call_id for item in message.cancels]
+    if message.credits:
+        frame.credits = [get_credit(item) for item in message.credits]
+
+
 def _check_announced(message: pb.ConnectRequest, capabilities: Container[str]) -> None:
     for what, capability in _needs(message):
         if capability not in capabilities:
@@ -168,9 +186,9 @@ def _needs(message: pb.ConnectRequest) -> Iterator[tuple[str, str]]:
     for field, _ in message.ListFields():
         if field.name in FIELDS_OF_CAPABILITIES:
             yield field.name, FIELDS_OF_CAPABILITIES[field.name]
+    for what in _streamed(message):
+        yield what, STREAMS
     for reply in message.replies:
-        if not reply.last:
-            yield f"a reply to call {reply.call_id} that is not the last", "streams"
         if reply.HasField("effects"):
             yield f"effects in the reply to call {reply.call_id}", "effects"
     for settlement in message.settlements:
@@ -179,6 +197,16 @@ def _needs(message: pb.ConnectRequest) -> Iterator[tuple[str, str]]:
     for entry in message.register.types:
         if entry.policy.persistent:
             yield f"persistent in agent type {entry.name[:80]!r}", "effects"
+
+
+def _streamed(message: pb.ConnectRequest) -> Iterator[str]:
+    """What in a frame is of streamed calls."""
+    for call in message.calls:
+        if call.credit:
+            yield f"credit in call {call.id}"
+    for reply in message.replies:
+        if not reply.last:
+            yield f"a reply to call {reply.call_id} that is not the last"
 
 
 # Host frames.
@@ -198,12 +226,7 @@ def encode_host_frame(frame: HostFrame) -> bytes:
         message.settled.through = frame.settled_through
         put_refusals(message.settled.refused, frame.settlements_refused)
     _put_deliveries(message, frame.deliveries)
-    for call in frame.calls:
-        put_call(message.calls.add(), call)
-    for reply in frame.replies:
-        put_reply(message.replies.add(), reply)
-    for call_id in frame.cancels:
-        message.cancels.add(call_id=call_id)
+    _put_calls(message, frame)
     for surrender in frame.surrenders:
         put_partitions(message.surrenders.add(), surrender)
     if frame.drain:
@@ -243,12 +266,7 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
             for target in item.targets
         ]
         frame.deliveries.append((event, targets))
-    if message.calls:
-        frame.calls = [get_call(item) for item in message.calls]
-    if message.replies:
-        frame.replies = [get_reply(item) for item in message.replies]
-    if message.cancels:
-        frame.cancels = [item.call_id for item in message.cancels]
+    _get_calls(message, frame)
     if message.surrenders:
         frame.surrenders = [get_partitions(item) for item in message.surrenders]
     frame.drain = message.HasField("drain")

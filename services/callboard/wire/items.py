@@ -16,6 +16,7 @@ from callboard.core.frames import (
     Call,
     CallFailure,
     Claims,
+    Credit,
     Outcome,
     Partitions,
     Refusal,
@@ -147,6 +148,7 @@ def put_call(message: pb.Call, call: Call) -> None:
         message.sender.type, message.sender.key = call.sender
     put_hop(message, call.hop)
     put_grant(message.grant, call.grant)
+    message.credit = min(call.credit, MAX_COUNT)
 
 
 def get_call(message: pb.Call) -> Call:
@@ -164,6 +166,7 @@ def get_call(message: pb.Call) -> Call:
         (message.sender.type, message.sender.key) if message.HasField("sender") else None,
         get_hop(message),
         Grant(message.grant.epoch, message.grant.serial) if message.HasField("grant") else None,
+        message.credit,
     )
 
 
@@ -191,6 +194,17 @@ def get_reply(message: pb.Reply) -> Reply:
         case _:
             msg = f"the reply to call {message.call_id} holds neither payload nor error"
             raise ProtocolViolation(msg)
+
+
+def put_credit(message: pb.Credit, credit: Credit) -> None:
+    """Write room for further replies."""
+    message.call_id = credit.call_id
+    message.count = min(credit.count, MAX_COUNT)
+
+
+def get_credit(message: pb.Credit) -> Credit:
+    """Read room for further replies."""
+    return Credit(message.call_id, message.count)
 
 
 def put_turn(message: pb.TurnRef, turn: TurnId) -> None:

@@ -82,6 +82,7 @@ class Welcome(NamedTuple):
     resumed: bool
     received: int
     known: bool
+    capabilities: frozenset[str]
 
 
 class Greeting(NamedTuple):
@@ -332,6 +333,7 @@ def _checked(welcome: pb.Welcome) -> Welcome:
         welcome.resumed,
         welcome.received,
         welcome.known,
+        CAPABILITIES.intersection(welcome.capabilities),
     )
 
 

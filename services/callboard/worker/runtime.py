@@ -20,7 +20,14 @@ from callboard.agent.calls_made import hear, resolve
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, is_in_close
 from callboard.agent.intervention import InterventionHandler
 from callboard.agent.publishes import Done, UnconfirmedPublishes
-from callboard.core.errors import CallboardError, NotAllowedNow, Unavailable, cause_of, error_of
+from callboard.core.errors import (
+    CallboardError,
+    NotAllowedNow,
+    Unavailable,
+    Unsupported,
+    cause_of,
+    error_of,
+)
 from callboard.core.event import Delivery, Event
 from callboard.core.frames import (
     Call,
@@ -33,6 +40,7 @@ from callboard.core.frames import (
     RegistrationError,
     Reply,
 )
+from callboard.core.session import STREAMS
 from callboard.log import Logger
 from callboard.telemetry.active import agent_spans
 from callboard.wire.codec import CloudEventCodec
@@ -389,12 +397,7 @@ class WorkerRuntime(BaseRuntime):
         runner = self._runner
         for event, targets in frame.deliveries:
             runner.deliver(event, targets)
-        for call in frame.calls:
-            runner.call(call)
-        for reply in frame.replies:
-            self._calls.take(reply)
-        for call_id in frame.cancels:
-            runner.cancel(call_id)
+        self._take_calls(frame)
         for surrender in frame.surrenders:
             runner.surrender(surrender)
         if frame.drain:
@@ -443,13 +446,23 @@ class WorkerRuntime(BaseRuntime):
             self._link.wake()
 
     def _send_call(self, call: Call) -> None:
-        self._require_session().outbox.calls.append(call)
+        outbox = self._require_session().outbox
+        if call.credit and STREAMS not in self.welcome.capabilities:
+            msg = f"the host at {self._address} does not know streamed calls"
+            raise Unsupported(msg)
+        outbox.calls.append(call)
         self._link.wake()
 
     def _send_cancel(self, call_id: int) -> None:
         session = self._link.session
         if session is not None:
             session.outbox.cancels.append(call_id)
+            self._link.wake()
+
+    def _send_credit(self, call_id: int, count: int) -> None:
+        session = self._link.session
+        if session is not None:
+            session.outbox.credit(call_id, count)
             self._link.wake()
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:

@@ -23,6 +23,9 @@ A program that has registered a serializer of that name gets what this makes; ot
 `UnknownPayload` that says what it was.
 """
 
+_NOTHING = Payload(data_content_type=JSON_DATA_CONTENT_TYPE, data=b"null")
+"""No value, in our own protocol."""
+
 _WITHOUT_TEXT = "the agent failed, without a text"
 
 
@@ -69,8 +72,8 @@ def reply_from(response: pb.RpcResponse, call_id: int) -> Reply:
     """
     if response.error or not response.HasField("payload"):
         return Reply(call_id, error=CallFailure(Code.UNKNOWN, response.error, RAISED))
-    if response.payload.data_type == _NONE.data_type:
-        return Reply(call_id, Payload().SerializeToString())
+    if response.payload.data_type in ("", _NONE.data_type):
+        return Reply(call_id, _NOTHING.SerializeToString())
     return Reply(call_id, response.payload.SerializeToString())
 
 

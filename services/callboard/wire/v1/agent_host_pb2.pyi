@@ -332,7 +332,7 @@ class Settled(_message.Message):
     def __init__(self, through: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
 
 class Call(_message.Message):
-    __slots__ = ("id", "target", "payload", "remaining_ms", "parent", "chain", "sender", "hop", "grant")
+    __slots__ = ("id", "target", "payload", "remaining_ms", "parent", "chain", "sender", "hop", "grant", "credit")
     ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
@@ -342,6 +342,7 @@ class Call(_message.Message):
     SENDER_FIELD_NUMBER: _ClassVar[int]
     HOP_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
     id: int
     target: AgentRef
     payload: bytes
@@ -351,7 +352,8 @@ class Call(_message.Message):
     sender: AgentRef
     hop: TraceContext
     grant: Grant
-    def __init__(self, id: _Optional[int] = ..., target: _Optional[_Union[AgentRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., remaining_ms: _Optional[int] = ..., parent: _Optional[_Union[TurnRef, _Mapping]] = ..., chain: _Optional[_Iterable[_Union[TurnRef, _Mapping]]] = ..., sender: _Optional[_Union[AgentRef, _Mapping]] = ..., hop: _Optional[_Union[TraceContext, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
+    credit: int
+    def __init__(self, id: _Optional[int] = ..., target: _Optional[_Union[AgentRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., remaining_ms: _Optional[int] = ..., parent: _Optional[_Union[TurnRef, _Mapping]] = ..., chain: _Optional[_Iterable[_Union[TurnRef, _Mapping]]] = ..., sender: _Optional[_Union[AgentRef, _Mapping]] = ..., hop: _Optional[_Union[TraceContext, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., credit: _Optional[int] = ...) -> None: ...
 
 class TurnRef(_message.Message):
     __slots__ = ("delivery", "call")
