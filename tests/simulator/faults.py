@@ -14,6 +14,8 @@ import pytest
 from callboard.agent.calls_made import CallsMade
 from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.agent.retries import Retries
+from callboard.agent.stream_made import StreamMade
+from callboard.agent.streaming import StreamCredit
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.agent_types import AgentTypes
 from callboard.core.broker import Broker
@@ -183,9 +185,12 @@ def answers_cross(patch: Patch) -> None:
     """An answer goes to the call of a worker that has waited longest."""
 
     def take(self: CallsMade, reply: Reply) -> None:
-        for future in self._open.values():
-            if not future.done():
-                future.set_result(reply)
+        for made in self._open.values():
+            if isinstance(made, StreamMade):
+                made.take(reply)
+                return
+            if not made.done():
+                made.set_result(reply)
                 return
 
     patch.setattr(CallsMade, "take", take)
@@ -363,3 +368,55 @@ def the_end_of_a_call_is_not_told(patch: Patch) -> None:
     """The calls of a lost worker, and those too late, end without a word to the caller."""
     patch.setattr("callboard.core.exchange.Exchange._fail", lambda *_: None)
     patch.setattr("callboard.agent.calls_made.HOST_GRACE_S", 1e9)
+
+
+@fault
+def answers_of_a_stream_overtake_each_other(patch: Patch) -> None:
+    """What has come last is taken first."""
+
+    def take(self: StreamMade, reply: Reply) -> None:
+        self._come.appendleft(reply)
+        self._news.set()
+
+    patch.setattr(StreamMade, "take", take)
+
+
+@fault
+def a_stream_ends_before_its_last_answer(patch: Patch) -> None:
+    """An end that overtakes one answer."""
+    original = StreamMade.take
+
+    def take(self: StreamMade, reply: Reply) -> None:
+        if reply.last and self._come:
+            self._come.pop()
+        original(self, reply)
+
+    patch.setattr(StreamMade, "take", take)
+
+
+@fault
+def an_answer_of_a_stream_comes_twice(patch: Patch) -> None:
+    """A frame that is read again."""
+    original = StreamMade.take
+
+    def take(self: StreamMade, reply: Reply) -> None:
+        original(self, reply)
+        original(self, reply)
+
+    patch.setattr(StreamMade, "take", take)
+
+
+@fault
+def a_stream_does_not_wait_for_room(patch: Patch) -> None:
+    """A handler goes on whether there is credit or not."""
+
+    async def take(_: StreamCredit) -> None:
+        pass
+
+    patch.setattr(StreamCredit, "take", take)
+
+
+@fault
+def room_is_not_told_of(patch: Patch) -> None:
+    """Credit gets lost at the host: a long stream stands still until its deadline."""
+    patch.setattr(HostOutbox, "credit", lambda *_: None)

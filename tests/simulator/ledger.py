@@ -13,6 +13,8 @@ Promises that it holds a run to (docs/guarantees.md):
 * An agent sees the events of one publisher on one topic in the order published, first deliveries.
 * One turn at a time for each agent, but for calls that come back along their own chain.
 * A call has one ending: its own answer, or an error for which there is a reason.
+* The answers of a streamed call come in order, none is left out, and all of them come unless there
+  is an error; its handler is never further ahead than the window.
 """
 
 from __future__ import annotations
@@ -22,12 +24,17 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from callboard.agent.stream_made import STREAM_WINDOW
 from simulator.story import POLICIES, SUBSCRIBED
 
 if TYPE_CHECKING:
     from simulator.process import Process
 
 Agent = tuple[str, str]
+
+
+ROOM_IN_TIME_S = 8.0
+"""After how long at the latest a handler goes on for whom there is room."""
 
 
 class Broken(AssertionError):
@@ -79,11 +86,22 @@ class Turn:
 
 @dataclass(eq=False)
 class Called:
-    """A call of a client or in a turn."""
+    """A call of a client or in a turn.
+
+    Attributes:
+        count: How many answers a streamed one has.
+        taken: How many of them have come.
+        held_at_s: When its handler last had an answer that it was not let go on from; None while it
+            goes on.
+    """
 
     id: str
     process: Process
     ending: str | None = None
+    count: int = 0
+    taken: int = 0
+    taken_at_s: float = 0.0
+    held_at_s: float | None = None
 
 
 @dataclass
@@ -132,7 +150,11 @@ class Ledger:
         others = list(self._running[agent])
         self._running[agent].append(turn)
         for other in others:
-            if other.id not in turn.chain and not other.process.is_lost:
+            # A turn that left a stream of its own agent may call that again before it has ended.
+            are_inside_one = any(
+                outer.id in turn.chain and outer.id in other.chain for outer in others
+            )
+            if other.id not in turn.chain and not other.process.is_lost and not are_inside_one:
                 msg = f"{agent} runs {turn.id} in {process} and {other.id} in {other.process}"
                 raise Broken(msg)
         self._note(f"{agent} begins {turn.id} in {process}")
@@ -165,11 +187,46 @@ class Ledger:
 
     # Calls.
 
-    def call_begins(self, call_id: str, process: Process) -> Called:
+    def call_begins(self, call_id: str, process: Process, count: int = 0) -> Called:
         """Somebody calls."""
-        call = self.calls[call_id] = Called(call_id, process)
+        call = self.calls[call_id] = Called(call_id, process, count=count)
         self.counts["calls"] += 1
         return call
+
+    def yields(self, call_id: str, number: int, now: float) -> None:
+        """A handler has come as far as answer ``number`` of a stream, from 0."""
+        call = self.calls[call_id]
+        ahead = number + 1 - call.taken
+        if ahead > STREAM_WINDOW:
+            msg = f"the handler of {call_id} is {ahead} answers ahead"
+            raise Broken(msg)
+        call.held_at_s = now
+
+    def goes_on(self, call_id: str) -> None:
+        """There is room for a further answer."""
+        self.calls[call_id].held_at_s = None
+
+    def takes(self, call: Called, answer: object, now: float) -> None:
+        """An answer of a stream has come."""
+        expected = f"{call.id}/{call.taken}"
+        if answer != expected or call.ending is not None:
+            msg = f"stream {call.id} gets {answer} where {expected} is next"
+            raise Broken(msg)
+        call.taken += 1
+        call.taken_at_s = now
+        self.counts["answers of streams"] += 1
+
+    def stream_ends(self, call: Called, ending: str, now: float) -> None:
+        """A stream has its ending."""
+        if ending == "DeadlineExceeded" and call.held_at_s is not None:
+            stood_still_s = now - max(call.held_at_s, call.taken_at_s)
+            if stood_still_s > ROOM_IN_TIME_S and not call.process.was_troubled:
+                msg = f"stream {call.id} stood still for {stood_still_s:.1f} s"
+                raise Broken(msg)
+        if ending == "answered" and call.taken != call.count:
+            msg = f"stream {call.id} ends after {call.taken} of {call.count} answers"
+            raise Broken(msg)
+        self.call_ends(call, f"{ending} (stream)")
 
     def call_ends(self, call: Called, ending: str) -> None:
         """A call has its ending."""

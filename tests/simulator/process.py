@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from callboard import (
     rpc,
 )
 from callboard.agent.calls_made import HOST_GRACE_S
-from callboard.core.errors import CallboardError, RemoteAgentError, Unavailable
+from callboard.core.errors import CallboardError, Code, RemoteAgentError, Unavailable
 from callboard.worker import WorkerRuntime
 from callboard.worker.connection import Connection, Greeting
 from callboard.worker.link import HostLink
@@ -37,6 +37,10 @@ GREETING_S = 5.0
 DRAIN_S = 5.0
 CALL_S = 10.0
 
+SLOW_AT = 7
+SLOW_S = 0.5
+"""Who takes a stream rests so long after so many answers: less than the grace of a late ending."""
+
 
 @dataclass
 class Work:
@@ -50,6 +54,17 @@ class Work:
     id: str
     plan: str
     chain: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Flow(Work):
+    """A message: what a handler that streams is to do.
+
+    Attributes:
+        count: How many answers it has. A step of the plan is done before each, the others after.
+    """
+
+    count: int = 0
 
 
 class Raised(Exception):
@@ -246,6 +261,57 @@ class Process:
             raise Broken(msg)
         ledger.call_ends(call, "answered")
 
+    async def stream(
+        self, agent_type: str, key: str, count: int, left_after: int, *plan_and_seconds: Any
+    ) -> None:
+        """Take an agent's stream, or some of it, and look at the answers."""
+        plan, seconds = plan_and_seconds
+        with suppress(CallboardError):
+            flow = Flow(self.new_id("s"), plan, count=count)
+            await self.take(AgentId(agent_type, key), flow, left_after, seconds, None)
+
+    async def take(
+        self,
+        agent: AgentId,
+        flow: Flow,
+        left_after: int,
+        seconds: float,
+        sender: AgentId | None,
+    ) -> None:
+        """Take a stream until it is left; raises what it ends with."""
+        ledger, now = self.system.ledger, asyncio.get_running_loop().time
+        call = ledger.call_begins(flow.id, self, flow.count)
+        late = asyncio.timeout(seconds + HOST_GRACE_S + 1.0)
+        answers = self.runtime.stream_message(flow, agent, sender=sender, timeout_s=seconds)
+        ending = "answered"
+        try:
+            async with late, aclosing(answers):
+                async for answer in answers:
+                    ledger.takes(call, answer, now())
+                    if call.taken == left_after:
+                        ending = "left"
+                        break
+                    if call.taken == SLOW_AT:
+                        await asyncio.sleep(SLOW_S)
+        except asyncio.CancelledError:
+            ledger.stream_ends(call, "cancelled", now())
+            raise
+        except TimeoutError as error:
+            if late.expired():
+                msg = f"stream {flow.id} has no ending in time"
+                raise Broken(msg) from error
+            ledger.stream_ends(call, type(error).__name__, now())
+            raise
+        except CallboardError as error:
+            ledger.stream_ends(call, type(error).__name__, now())
+            if isinstance(error, RemoteAgentError) and error.error_type == "Broken":
+                raise Broken(error.error_message) from error
+            if error.code is Code.INTERNAL:
+                msg = f"stream {flow.id} is said to be wrong: {error}"
+                raise Broken(msg) from error
+            raise
+        ledger.stream_ends(call, ending, now())
+
 
 class Worker(RoutedAgent):
     """Does what it is told, and lets the ledger know."""
@@ -265,18 +331,43 @@ class Worker(RoutedAgent):
         await self._do(message, is_event=False)
         return message.id
 
+    @rpc
+    async def on_flow(self, message: Flow, ctx: MessageContext) -> AsyncIterator[str]:
+        """A turn; answers with the id of the flow and a number, from 0."""
+        steps = json.loads(message.plan)
+        ledger, now = self._process.system.ledger, asyncio.get_running_loop().time
+        await self._unless_lost()
+        with self._turn(message, is_event=False) as turn:
+            for number in range(message.count):
+                if number < len(steps):
+                    await self._step(message, turn, steps[number])
+                ledger.yields(message.id, number, now())
+                yield f"{message.id}/{number}"
+                await self._unless_lost()
+                ledger.goes_on(message.id)
+            for step in steps[message.count :]:
+                await self._step(message, turn, step)
+
     async def _do(self, work: Work, *, is_event: bool) -> None:
+        await self._unless_lost()
+        with self._turn(work, is_event=is_event) as turn:
+            for step in json.loads(work.plan):
+                await self._step(work, turn, step)
+
+    async def _unless_lost(self) -> None:
+        if self._process.is_lost:
+            await asyncio.get_running_loop().create_future()
+
+    @contextmanager
+    def _turn(self, work: Work, *, is_event: bool) -> Iterator[Turn]:
         process = self._process
         ledger = process.system.ledger
-        if process.is_lost:
-            await asyncio.get_running_loop().create_future()
         agent = (self.id.type, self.id.key)
         turn = Turn(process, agent, work.id, tuple(work.chain), is_event)
         ending = "cancelled"
         try:
             ledger.begins(turn)
-            for step in json.loads(work.plan):
-                await self._step(work, turn, step)
+            yield turn
             ending = "done"
         except (Raised, CallboardError):
             ending = "raised"
@@ -314,8 +405,12 @@ class Worker(RoutedAgent):
             case ["call", agent_type, key, plan]:
                 inner = Work(process.new_id(work.id), json.dumps(plan), [*work.chain, work.id])
                 await process.ask(agent_type, key, inner, CALL_S / 2, self.id)
-        if process.is_lost:
-            await asyncio.get_running_loop().create_future()
+            case ["stream", agent_type, key, count, left_after, plan]:
+                chain = [*work.chain, work.id]
+                flow = Flow(process.new_id(work.id), json.dumps(plan), chain, count)
+                agent = AgentId(agent_type, key)
+                await process.take(agent, flow, left_after, CALL_S / 2, self.id)
+        await self._unless_lost()
 
 
 def chance_for(seed: int, *names: object) -> Random:

@@ -38,7 +38,7 @@ POLICIES = {
 }
 
 Kind: TypeAlias = Literal[
-    "publish", "call", "join", "stop", "kill", "cut", "isolate", "crash", "lose"
+    "publish", "call", "stream", "join", "stop", "kill", "cut", "isolate", "crash", "lose"
 ]
 
 
@@ -49,11 +49,12 @@ class Step:
     Attributes:
         at_s: When.
         args: By kind. publish: client, topic, key, plans, one an event. call: client, type, key,
-            plan, seconds. join: name, types. stop, kill: name. cut: name, and after how many
-            seconds its worker and the host find out, if nothing else tells them. isolate: the same,
-            and for how many seconds no other line can be had. crash: the host, which another one
-            replaces after so many seconds. lose: name, of one that is killed and that no other
-            replaces.
+            plan, seconds. stream: client, type, key, how many answers there are, after how many of
+            them it is left, plan, seconds. join: name, types. stop, kill: name. cut: name, and
+            after how many seconds its worker and the host find out, if nothing else tells them.
+            isolate: the same, and for how many seconds no other line can be had. crash: the host,
+            which another one replaces after so many seconds. lose: name, of one that is killed and
+            that no other replaces.
     """
 
     at_s: float
@@ -142,7 +143,16 @@ def _traffic(chance: Random) -> Step:
         plans = tuple(_plan(chance) for _ in range(chance.choice((1, 3, 12))))
         return Step(at_s, "publish", (client, chance.choice(TOPICS), key, plans))
     seconds = chance.choice((0.5, 5.0, 20.0))
-    return Step(at_s, "call", (client, chance.choice(TYPES), key, _plan(chance), seconds))
+    to = chance.choice(TYPES)
+    if chance.random() < 0.6:
+        return Step(at_s, "call", (client, to, key, _plan(chance), seconds))
+    return Step(at_s, "stream", (client, to, key, *_counts(chance), _plan(chance), seconds))
+
+
+def _counts(chance: Random) -> tuple[int, int]:
+    """How many answers a stream has, and after how many it is left: seldom before its end."""
+    count = chance.choice((0, 1, 3, 10, 40, 100))
+    return count, chance.choice((1, 5, 35, 1000, 1000, 1000))
 
 
 def _plan(chance: Random, depth: int = 2) -> str:
@@ -152,7 +162,9 @@ def _plan(chance: Random, depth: int = 2) -> str:
 
 def _steps(chance: Random, depth: int) -> list[Any]:
     kinds = chance.choices(
-        ("sleep", "raise", "publish", "call"), (5, 1, 2, 2), k=chance.choice((0, 0, 1, 1, 2))
+        ("sleep", "raise", "publish", "call", "stream"),
+        (5, 1, 2, 2, 1),
+        k=chance.choice((0, 0, 1, 1, 2)),
     )
     return [_step(chance, kind, depth) for kind in kinds if depth or kind in ("sleep", "raise")]
 
@@ -167,5 +179,14 @@ def _step(chance: Random, kind: str, depth: int) -> list[Any]:
         case "call":
             inner = _steps(chance, depth - 1)
             return [kind, chance.choice(TYPES), chance.choice(KEYS), inner]
+        case "stream":
+            inner = _steps(chance, depth - 1)
+            return [
+                kind,
+                chance.choice(TYPES),
+                chance.choice(KEYS),
+                *_counts(chance),
+                inner,
+            ]
         case _:
             return [kind]

@@ -179,10 +179,8 @@ class System:
 
     def _do_to(self, process: Process, kind: Kind, args: list[Any]) -> None:
         match kind:
-            case "publish":
-                self._act(process.publish(*args))
-            case "call":
-                self._act(process.call(*args))
+            case "publish" | "call" | "stream":
+                self._act(getattr(process, kind)(*args))
             case "stop":
                 self._act(process.stop())
             case "kill":
