@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from callboard import (
     AgentId,
     AgentNotFound,
     CallboardError,
+    ClosureAgent,
+    ClosureContext,
     MessageContext,
     RemoteAgentError,
     RoutedAgent,
@@ -265,6 +268,35 @@ async def test_ours_call_stock_workers(stage: Stage) -> None:
     assert bill == Bill(name="ink", lines=[1, 1])
     answer = await native.send_message(StringValue(value="text"), target, reply_type=Note)
     assert answer == Note("text", 0)
+
+
+async def test_a_stream_of_ours_gets_the_one_answer_of_a_stock_worker(stage: Stage) -> None:
+    """A stock worker's `None` too; and an error."""
+    agent_type = stage.name()
+    native, _ = await asyncio.gather(stage.native(), stage.clerk(agent_type, none=True))
+    target = AgentId(agent_type, "k")
+
+    def answers(text: str) -> Any:
+        return native.stream_message(Note(text, 3), target, reply_type=Note, timeout_s=PATIENCE_S)
+
+    assert [each async for each in answers("hello")] == [Note(f"{agent_type}/k: hello", 3)]
+    assert [each async for each in native.stream_message(Note("nothing", 0), target)] == [None]
+    with pytest.raises(RemoteAgentError, match="out of paper"):
+        await anext(answers("raise out of paper"))
+
+
+async def test_a_stock_caller_of_a_stream_of_ours_is_told_what_is_wrong(stage: Stage) -> None:
+    """AutoGen has no way to take one."""
+    native, stock = await asyncio.gather(stage.native(), stage.stock())
+    agent_type = stage.name("streams")
+
+    async def count(_: ClosureContext, message: Note, ctx: MessageContext) -> AsyncIterator[Note]:
+        yield message
+
+    await ClosureAgent.register_closure(native, agent_type, count)
+
+    said = await stock.call("hello", agent_type)
+    assert "answers with a stream" in said["error"]
 
 
 async def test_calls_go_there_and_back(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -402,6 +403,90 @@ class Visitor(RoutedAgent):
         return below + 1
 
 
+@dataclass
+class Flow:
+    """Asks for a stream of so many numbers; ``what`` says what is special about it."""
+
+    count: int
+    what: str = ""
+
+
+@type_subscription("flows")
+class Streamer(RoutedAgent):
+    """Streams, and says how far it went and how often it was closed before its end."""
+
+    sent: Counter[str] = Counter()
+    stops: Counter[str] = Counter()
+    is_inside = False
+
+    def __init__(self) -> None:
+        super().__init__("streams")
+
+    @message_handler
+    async def on_flow(self, message: Flow, ctx: MessageContext) -> AsyncIterator[Quote | str]:
+        """Numbers, as quotes."""
+        key = self.id.key
+        assert not self.is_inside or message.what == "inside"
+        self.is_inside = True
+        try:
+            for number in range(message.count):
+                self.sent[key] += 1
+                yield Quote(number)
+            match message.what:
+                case "fail":
+                    msg = "out of paper"
+                    raise ValueError(msg)
+                case "hold":
+                    await note(self, message.count, key)
+                    await asyncio.Event().wait()
+                case "bad":
+                    yield 3  # type: ignore[misc]  # the point
+                case "large":
+                    yield "x" * (9 << 20)
+                case "back":
+                    async for quote in self.stream_message(Flow(message.count), self._relay):
+                        yield quote
+            if not ctx.is_rpc:
+                await note(self, message.count, key)
+        except (GeneratorExit, asyncio.CancelledError):
+            self.stops[key] += 1
+            assert ctx.cancellation_token.is_cancelled() or message.what in {"bad", "large"}
+            raise
+        finally:
+            self.is_inside = False
+
+    @rpc
+    async def on_ask(self, message: Ask, ctx: MessageContext) -> int:
+        """How often it was stopped, how many numbers it sent, its process."""
+        match message.what:
+            case "stops":
+                return self.stops[self.id.key]
+            case "sent":
+                return self.sent[self.id.key]
+            case _:
+                return os.getpid()
+
+    @property
+    def _relay(self) -> AgentId:
+        return AgentId("relay", self.id.key)
+
+
+class Relay(RoutedAgent):
+    """Passes the stream of a streamer on, or what that says of itself while it streams."""
+
+    def __init__(self) -> None:
+        super().__init__("passes on")
+
+    @rpc
+    async def on_flow(self, message: Flow, ctx: MessageContext) -> AsyncIterator[Quote]:
+        """The numbers of the streamer of the same key, doubled."""
+        streamer = AgentId("streamer", self.id.key)
+        async for quote in self.stream_message(
+            Flow(message.count, "inside"), streamer, timeout_s=10
+        ):
+            yield Quote(2 * quote.price)
+
+
 class Broadcast(RoutedAgent):
     """One of a thousand that hear the same event."""
 
@@ -437,6 +522,8 @@ async def setup(runtime: AgentRuntime) -> None:
     await Snail.register(runtime, "snail", Snail)
     await Egg.register(runtime, "egg", Egg)
     await Visitor.register(runtime, "visitor", Visitor)
+    await Streamer.register(runtime, "streamer", Streamer)
+    await Relay.register(runtime, "relay", Relay)
 
 
 async def setup_broadcast(runtime: AgentRuntime) -> None:

@@ -283,7 +283,7 @@ def test_a_reply_too_large_ends_the_call_with_an_error() -> None:
     """Also in the middle of a stream: the error is the last that the caller hears."""
     stage = Stage(BrokerLimits(partitions=8, max_event_bytes=10))
     caller, callee = stage.worker("p"), stage.worker("w", "a")
-    caller.call(AGENT)
+    caller.call(AGENT, credit=5)
     (call,) = callee.calls()
 
     callee.reply(call, b"x", last=False)

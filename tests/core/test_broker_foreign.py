@@ -157,9 +157,8 @@ def test_answers_without_room_on_the_way_to_their_caller_are_errors() -> None:
     for _ in range(3):
         caller.call(("a", "x"))
     first, second, third = callee.calls()
-    callee.reply(first, b"x" * 400)
-    callee.reply(second, b"x" * 400)
-    callee.reply(third, b"x" * 400, last=False)
+    for each in (first, second, third):
+        callee.reply(each, b"x" * 400)
 
     replies = caller.replies()
 
@@ -168,7 +167,6 @@ def test_answers_without_room_on_the_way_to_their_caller_are_errors() -> None:
         Code.RESOURCE_EXHAUSTED,
         Code.RESOURCE_EXHAUSTED,
     ]
-    assert [call_id for frame in callee.heard() for call_id in frame.cancels] == [third.id]
     assert stage.broker.is_idle
     assert caller.session.outbox.unread_bytes == 0
 

@@ -9,6 +9,7 @@ from callboard.core.frames import (
     MAX_FRAME_ITEMS,
     Call,
     CallFailure,
+    Credit,
     Partitions,
     Publish,
     Refusal,
@@ -163,6 +164,37 @@ def test_a_call_that_ends_unsaid_is_not_said() -> None:
     assert (frame.calls, frame.cancels) == ([], [1])
 
 
+def test_credit_is_said_with_its_call_or_after_it() -> None:
+    """What has come together of one call is one item; of a call that is not wanted none."""
+    outbox = HostOutbox()
+    for number in (1, 2, 3):
+        outbox.call(Call(number, ("a", "x"), b"", credit=4))
+    outbox.credit(1, 2)
+    outbox.recall(2)
+
+    first = outbox.take()
+    for number in (1, 3, 1, 3):
+        outbox.credit(number, 5)
+    outbox.cancel(3)
+    second = outbox.take()
+
+    assert first is not None
+    assert second is not None
+    assert [(each.id, each.credit) for each in first.calls] == [(1, 6), (3, 4)]
+    assert (first.credits, second.credits, second.cancels) == ([], [Credit(1, 10)], [3])
+
+
+def test_credits_are_bounded_in_a_frame() -> None:
+    """The others leave in the next."""
+    outbox = HostOutbox()
+    for number in range(MAX_FRAME_ITEMS + 1):
+        outbox.credit(number, 1)
+
+    frames = [frame for _ in range(2) if (frame := outbox.take())]
+
+    assert [len(frame.credits) for frame in frames] == [256, 1]
+
+
 def test_a_type_that_is_left_out_is_said_no_more_of() -> None:
     """What others of the worker's agents get stays."""
     outbox = HostOutbox()
@@ -254,6 +286,19 @@ def test_a_cancel_does_not_overtake_its_call() -> None:
     frames = [frame for _ in range(2) if (frame := outbox.take())]
 
     assert [(len(frame.calls), frame.cancels) for frame in frames] == [(256, []), (1, [256])]
+
+
+def test_credit_does_not_overtake_its_call() -> None:
+    """Like a cancel; what has come together of one call is one item."""
+    outbox = WorkerOutbox(2048)
+    for number in range(MAX_FRAME_ITEMS + 1):
+        outbox.calls.append(call(number))
+    for _ in range(2):
+        outbox.credit(MAX_FRAME_ITEMS, 16)
+
+    frames = [frame for _ in range(2) if (frame := outbox.take())]
+
+    assert [frame.credits for frame in frames] == [[], [Credit(MAX_FRAME_ITEMS, 32)]]
 
 
 def test_surrender_and_registration_follow_the_ends_of_turns() -> None:

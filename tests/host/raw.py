@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,17 @@ class RawWorker:
         assert data is not grpc.aio.EOF, f"{await self.call.code()}: {await self.call.details()}"
         return pb.ConnectResponse.FromString(data)
 
-    async def greet(self, client_id: str = "raw", incarnation: str = "1") -> pb.Welcome:
+    async def greet(
+        self, client_id: str = "raw", incarnation: str = "1", capabilities: Sequence[str] = ()
+    ) -> pb.Welcome:
         """Say hello and hear welcome."""
-        hello = pb.Hello(version_min=1, version_max=1, client_id=client_id, incarnation=incarnation)
+        hello = pb.Hello(
+            version_min=1,
+            version_max=1,
+            client_id=client_id,
+            incarnation=incarnation,
+            capabilities=capabilities,
+        )
         await self.say(pb.ConnectRequest(hello=hello))
         return (await self.hear()).welcome
 

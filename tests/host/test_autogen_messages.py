@@ -54,7 +54,11 @@ def test_no_value_is_a_value_of_its_own() -> None:
     """AutoGen has no form for it: it travels under its class and comes back as none."""
     response = answered(Reply(1, Payload().SerializeToString()))
     assert (response.payload.data_type, response.payload.data) == ("NoneType", b"null")
-    assert messages.reply_from(response, 1) == Reply(1, b"")
+    back = Payload(data_content_type="application/json", data=b"null").SerializeToString()
+    for answer in (response, answered(Reply(1, b""))):
+        assert messages.reply_from(answer, 1) == Reply(1, back)
+    empty = pb.RpcResponse(payload=Payload())
+    assert messages.reply_from(empty, 1) == Reply(1, back), "no bytes would end a stream"
 
 
 def test_a_response_without_a_payload_is_an_error() -> None:

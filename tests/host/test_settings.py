@@ -16,6 +16,7 @@ NOT_SET_FROM_OUTSIDE = {
     "max_call_bytes",
     "max_answers_waiting",
     "max_losses",
+    "max_stream_credit",
     "max_unread_frames",
 }
 

@@ -45,11 +45,13 @@ class Output:
     """What a runner has told, in order."""
 
     told: list[tuple[str, Any]] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         self.told.append((f"settle {delivery.position}", outcome))
 
     def reply(self, reply: Reply) -> None:
+        self.replies.append(reply)
         self.told.append((f"reply {reply.call_id}", reply.error))
 
     def surrendered(self, partitions: Partitions) -> None:
@@ -89,10 +91,10 @@ class Stage:
             event, [Delivery(position, agent, event, attempt, GRANT, failed_turns=failed_turns)]
         )
 
-    def call(self, call_id: int, *chain: Any, agent: tuple[str, str] = ME) -> None:
+    def call(self, call_id: int, *chain: Any, agent: tuple[str, str] = ME, credit: int = 0) -> None:
         """A call arrives."""
         payload = CODEC.encode_payload(Envelope("str", "application/json", b'"call"', "id"))
-        self.runner.call(Call(call_id, agent, payload, chain=chain, grant=GRANT))
+        self.runner.call(Call(call_id, agent, payload, chain=chain, grant=GRANT, credit=credit))
 
     def surrender(self, partition: int) -> None:
         """The host asks for a partition."""

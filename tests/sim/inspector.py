@@ -137,6 +137,9 @@ class Inspector:
         exchange = self.broker._exchange
         waiting = 0
         for call in exchange._calls._by_id.values():
+            assert 0 <= call.credit <= self.broker.limits.max_stream_credit
+            if call.is_streamed and call.callee is not None:
+                assert call.callee.is_foreign or "streams" in call.callee.capabilities
             state = self.broker.types.get(call.target[0])
             assert state is not None
             partition = partition_of(*call.target, len(state.grants))

@@ -71,9 +71,10 @@ class Havoc:
             max_queued_bytes=chance.choice((3_000, 1_000_000)),
             max_calls_waiting=2,
             max_open_calls=chance.choice((3, 100)),
+            max_stream_credit=chance.choice((3, 1024)),
         )
-        # Not what a host announces today, but what the core has to stand.
-        self._capabilities = chance.choice(((), ("streams", "leases")))
+        # Also what a host does not announce today, but the core has to stand.
+        self._capabilities = frozenset(chance.choice(((), ("streams", "leases"))))
         self._broker = Broker(2, limits)
         self._inspector = Inspector(self._broker)
         self._overheard = Overheard()
@@ -121,7 +122,10 @@ class Havoc:
 
     def _join(self) -> None:
         self._names += 1
-        session = Session(f"s{self._names}", self._chance.choice("pqrs"))
+        capabilities = {"streams"} & self._capabilities if self._chance.random() < 0.8 else ()
+        session = Session(
+            f"s{self._names}", self._chance.choice("pqrs"), capabilities=frozenset(capabilities)
+        )
         self._broker.join(session, 0.0)
         self._vandals.append(Vandal(session, self._chance, self._overheard))
 
@@ -135,7 +139,8 @@ class Havoc:
         if self._chance.random() < 0.02:
             data = vandal.spoil(data)
         try:
-            frame = decode_worker_frame(parse_worker_frame(data), self._capabilities)
+            known = self._capabilities if vandal.session.capabilities else ()
+            frame = decode_worker_frame(parse_worker_frame(data), known)
             self._broker.take(vandal.session, frame, self._now)
         except ProtocolViolation:
             self._leave(vandal)

@@ -52,6 +52,7 @@ class Vandal:
         self._publishes = 0
         self._settlements = 0
         self._calls = 0
+        self._streams = "streams" in session.capabilities
 
     def frame(self) -> pb.ConnectRequest:
         """What it says next."""
@@ -66,8 +67,7 @@ class Vandal:
             self._call(frame.calls.add())
         for _ in range(self._chance.randrange(3)):
             self._reply(frame.replies.add())
-        if self._happens(0.5):
-            frame.cancels.add(call_id=self._chance.randrange(self._calls + 2))
+        self._give_up_or_go_on(frame)
         if self._happens(0.3):
             self._surrender(frame.surrendered.add())
         if self._happens(0.03):
@@ -94,6 +94,13 @@ class Vandal:
                 case _:
                     pass
         return bytes(spoilt)
+
+    def _give_up_or_go_on(self, frame: pb.ConnectRequest) -> None:
+        if self._happens(0.5):
+            frame.cancels.add(call_id=self._chance.randrange(self._calls + 2))
+        while self._streams and self._happens(0.3):
+            call_id = self._chance.randrange(self._calls + 2)
+            frame.credits.add(call_id=call_id, count=self._one_of((0, 1, 2, 2, 2**32 - 1)))
 
     # Items.
 
@@ -142,6 +149,8 @@ class Vandal:
         message.target.CopyFrom(self._agent())
         message.payload = b"x" * self._chance.randrange(9)
         message.remaining_ms = self._one_of((0, 1, 100, 5000))
+        if self._streams and self._happens(0.4):
+            message.credit = self._one_of((1, 2, 2, 3, 2**32 - 1))
         if self._happens(0.5):
             message.parent.CopyFrom(self._turn())
         if self._happens(0.3):
@@ -149,7 +158,7 @@ class Vandal:
 
     def _reply(self, message: pb.Reply) -> None:
         message.call_id = self._call_id()
-        message.last = self._happens(0.98)
+        message.last = self._happens(0.5 if self._streams else 0.98)
         if self._happens(0.5):
             message.payload = b"x"
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 import pytest
 from opentelemetry import baggage, context, trace
@@ -89,6 +90,60 @@ async def test_attributes_follow_the_conventions(exported: Exported) -> None:
     to_one, archive = exported.trace.one("route quotes"), exported.trace.one("process archive")
     partition = "messaging.destination.partition.id"
     assert to_one.attributes[partition] == archive.attributes[partition]
+
+
+async def test_a_stream_is_one_tree_and_its_spans_last_as_long(exported: Exported) -> None:
+    """From the caller over the host to the handler, whose answers are no spans."""
+    open_spans: list[int] = []
+
+    async def count(_: ClosureContext, message: Order, ctx: MessageContext) -> AsyncIterator[str]:
+        for number in range(40):
+            open_spans.append(trace.get_current_span().get_span_context().span_id)
+            yield str(number)
+
+    async with LocalRuntime() as runtime:
+        await ClosureAgent.register_closure(runtime, "counter", count)
+        answers = runtime.stream_message(Order(), AgentId("counter", "x"))
+        assert [answer async for answer in answers] == [str(number) for number in range(40)]
+
+    assert exported.trace.tree() == [
+        "call counter CLIENT",
+        "call counter CLIENT > route counter INTERNAL",
+        "call counter CLIENT > route counter INTERNAL > process counter SERVER",
+    ]
+    process = exported.trace.one("process counter")
+    assert {f"{each:016x}" for each in open_spans} == {process.span_id}
+
+
+async def test_the_spans_of_a_stream_say_how_it_ended(exported: Exported) -> None:
+    """An error in the middle is one of all three; to leave early is none of the caller's."""
+
+    async def fail(_: ClosureContext, message: Order, ctx: MessageContext) -> AsyncIterator[str]:
+        yield "one"
+        if message.what == "fail":
+            raise KeyError
+        await asyncio.Event().wait()
+
+    async with LocalRuntime() as runtime:
+        await ClosureAgent.register_closure(runtime, "agent", fail)
+        for what in ("fail", "leave"):
+            answers = runtime.stream_message(Order(what), AgentId("agent", "x"))
+            assert await anext(answers) == "one"
+            if what == "fail":
+                with pytest.raises(RemoteAgentError):
+                    await anext(answers)
+            await answers.aclose()
+        await runtime.stop_when_idle()
+
+    errors = [(span.name, span.attributes.get("error.type")) for span in exported.spans]
+    assert sorted(errors, key=str) == [
+        ("call agent", "KeyError"),
+        ("call agent", None),
+        ("process agent", "CancelledError"),
+        ("process agent", "KeyError"),
+        ("route agent", "CANCELLED"),
+        ("route agent", "KeyError"),
+    ]
 
 
 async def test_names_hold_no_key(exported: Exported) -> None:

@@ -17,6 +17,7 @@ from callboard.core.frames import (
     MAX_ERROR_CHARS,
     Call,
     CallFailure,
+    Credit,
     HostFrame,
     Outcome,
     Partitions,
@@ -75,7 +76,9 @@ calls = st.builds(
     st.none() | addresses,
     hops,
     st.none() | grants,
+    counts,
 )
+credits_given = st.builds(Credit, numbers, counts)
 partitions = st.builds(
     Partitions,
     texts,
@@ -114,6 +117,7 @@ worker_frames = st.builds(
     calls=st.lists(calls, max_size=some),
     replies=st.lists(replies, max_size=some),
     cancels=st.lists(numbers, max_size=some),
+    credits=st.lists(credits_given, max_size=some),
     surrendered=st.lists(partitions, max_size=some),
     drain=st.booleans(),
     received=numbers,
@@ -160,6 +164,7 @@ host_frames = st.builds(
     calls=st.lists(calls, max_size=some),
     replies=st.lists(replies, max_size=some),
     cancels=st.lists(numbers, max_size=some),
+    credits=st.lists(credits_given, max_size=some),
     surrenders=st.lists(partitions, max_size=some),
     drain=st.booleans(),
     received=numbers,
@@ -202,7 +207,7 @@ def test_an_empty_frame_is_valid_and_means_nothing() -> None:
 
 def test_no_field_of_the_protocol_is_forgotten() -> None:
     """Kinds reserved for later are all that the converters leave out."""
-    reserved = {"hello", "credits", "welcome"}
+    reserved = {"hello", "welcome"}
     theirs = {field.name for field in pb.ConnectRequest.DESCRIPTOR.fields}
     ours = {field.name for field in pb.ConnectResponse.DESCRIPTOR.fields}
 
@@ -357,6 +362,10 @@ ACCEPTED_WITH_EFFECTS = pb.Settlement(number=1, accepted=pb.Accepted(), effects=
         (pb.ConnectRequest(replies=[pb.Reply(call_id=3, payload=b"part")]), "streams"),
         (pb.ConnectRequest(replies=[pb.Reply(call_id=3, error=pb.CallError(code=2))]), "streams"),
         (pb.ConnectRequest(credits=[pb.Credit(call_id=3, count=1)]), "streams"),
+        (
+            pb.ConnectRequest(calls=[pb.Call(id=1, target=pb.AgentRef(type="a"), credit=1)]),
+            "streams",
+        ),
         (pb.ConnectRequest(beat=pb.Beat()), "leases"),
         (pb.ConnectRequest(leave=pb.Leave()), "leases"),
         (pb.ConnectRequest(received=1), "leases"),
@@ -447,6 +456,11 @@ GOLDEN_FRAMES: dict[str, WorkerFrame | HostFrame] = {
         calls=[Call(1, ("shop", "main"), b"\x0a\x01p", 30.0, (300, 1), (), ("tool", "x"))],
         cancels=[1],
     ),
+    "worker-stream": WorkerFrame(
+        calls=[Call(2, ("shop", "main"), b"\x0a\x01p", 30.0, credit=32)],
+        replies=[Reply(9, b"part", last=False), Reply(9)],
+        credits=[Credit(2, 16)],
+    ),
     "worker-leave": WorkerFrame(
         surrendered=[Partitions("shop", ((0, Grant(1, 2)), (255, Grant(1, 3))))], drain=True
     ),
@@ -472,6 +486,10 @@ GOLDEN_FRAMES: dict[str, WorkerFrame | HostFrame] = {
     "host-call": HostFrame(
         calls=[Call(9, ("shop", "main"), b"p", 30.0, None, ((300, 1), 8), None, HOP, Grant(1, 2))],
         cancels=[9],
+    ),
+    "host-stream": HostFrame(
+        calls=[Call(10, ("shop", "main"), b"p", 30.0, grant=Grant(1, 2), credit=32)],
+        credits=[Credit(10, 16)],
     ),
     "host-reply": HostFrame(
         replies=[
