@@ -24,6 +24,7 @@ from callboard.core.frames import (
     ACCEPTED,
     Call,
     CallFailure,
+    Credit,
     HostFrame,
     Partitions,
     Publish,
@@ -205,6 +206,31 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
                 ]
             )
         ),
+    ),
+    "a streamed call, and credit for it and for one before": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                calls=[Call(2, ("counter", "a"), JSON_PAYLOAD, 2.5, credit=32)],
+                credits=[Credit(1, 16)],
+            )
+        ),
+    ),
+    "replies to a streamed call: one, another, and the end": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                replies=[
+                    Reply(79, JSON_PAYLOAD, last=False),
+                    Reply(79, NO_PAYLOAD, last=False),
+                    Reply(79),
+                ]
+            )
+        ),
+    ),
+    "credit for a call of another": (
+        pb.ConnectResponse,
+        encode_host_frame(HostFrame(credits=[Credit(79, 16)])),
     ),
     "cancel": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(cancels=[1]))),
     "surrendered": (

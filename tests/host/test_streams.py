@@ -21,7 +21,7 @@ from callboard.core.errors import Code
 from callboard.host import Host, switchboard
 from callboard.wire.v1 import agent_host_pb2 as pb
 from callboard.worker import WorkerRuntime
-from host.test_host import RawWorker
+from host.raw import RawWorker
 
 PATIENCE_S = 20.0
 RAW = AgentId("raw", "x")
