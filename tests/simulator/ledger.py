@@ -28,6 +28,7 @@ from callboard.agent.stream_made import STREAM_WINDOW
 from simulator.story import POLICIES, SUBSCRIBED
 
 if TYPE_CHECKING:
+    from simulator.network import Line
     from simulator.process import Process
 
 Agent = tuple[str, str]
@@ -93,6 +94,7 @@ class Called:
         taken: How many of them have come.
         held_at_s: When its handler last had an answer that it was not let go on from; None while it
             goes on.
+        lines: What led to the host when it had it, from the caller and from the handler.
     """
 
     id: str
@@ -102,6 +104,7 @@ class Called:
     taken: int = 0
     taken_at_s: float = 0.0
     held_at_s: float | None = None
+    lines: list[tuple[Process, Line | None]] = field(default_factory=list)
 
 
 @dataclass
@@ -193,7 +196,7 @@ class Ledger:
         self.counts["calls"] += 1
         return call
 
-    def yields(self, call_id: str, number: int, now: float) -> None:
+    def yields(self, call_id: str, number: int, now: float, process: Process) -> None:
         """A handler has come as far as answer ``number`` of a stream, from 0."""
         call = self.calls[call_id]
         ahead = number + 1 - call.taken
@@ -201,6 +204,7 @@ class Ledger:
             msg = f"the handler of {call_id} is {ahead} answers ahead"
             raise Broken(msg)
         call.held_at_s = now
+        call.lines = [(each, each.line) for each in (call.process, process)]
 
     def goes_on(self, call_id: str) -> None:
         """There is room for a further answer."""
@@ -220,7 +224,11 @@ class Ledger:
         """A stream has its ending."""
         if ending == "DeadlineExceeded" and call.held_at_s is not None:
             stood_still_s = now - max(call.held_at_s, call.taken_at_s)
-            if stood_still_s > ROOM_IN_TIME_S and not call.process.was_troubled:
+            had_lines = all(
+                line is process.line and line is not None and line.is_whole
+                for process, line in call.lines
+            )
+            if stood_still_s > ROOM_IN_TIME_S and had_lines:
                 msg = f"stream {call.id} stood still for {stood_still_s:.1f} s"
                 raise Broken(msg)
         if ending == "answered" and call.taken != call.count:

@@ -341,7 +341,7 @@ class Worker(RoutedAgent):
             for number in range(message.count):
                 if number < len(steps):
                     await self._step(message, turn, steps[number])
-                ledger.yields(message.id, number, now())
+                ledger.yields(message.id, number, now(), self._process)
                 yield f"{message.id}/{number}"
                 await self._unless_lost()
                 ledger.goes_on(message.id)
