@@ -106,7 +106,7 @@ async def test_a_worker_that_knows_leases_is_given_one(open_stream: Open) -> Non
 async def test_a_worker_that_knows_none_is_treated_as_before(host: Host, open_stream: Open) -> None:
     """It gets nothing that it has not announced, and its session ends with its stream."""
     stream = await open_stream()
-    welcome = await greet(stream, capabilities=["tea", "streams"])
+    welcome = await greet(stream, capabilities=["tea"])
     assert (list(welcome.capabilities), welcome.resume_token, welcome.lease_ms) == ([], b"", 0)
     await stream.say(registering(1, "a"))
     frame = await stream.hear()

@@ -152,6 +152,7 @@ host_frames = st.builds(
                 ),
                 max_size=some,
             ).map(tuple),
+            st.lists(partitions, max_size=some).map(tuple),
         ),
         max_size=1,
     ),
