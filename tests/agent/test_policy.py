@@ -88,7 +88,7 @@ WAYS: dict[str, Register] = {
 
 
 def policy_in_force(runtime: LocalRuntime) -> Policy:
-    factory: AgentFactory = runtime._runner._factories["a"]
+    factory: AgentFactory = runtime._runner._instances.factories["a"]
     return factory.policy
 
 

@@ -343,6 +343,12 @@ class Turnstile(RoutedAgent):
         return self.most
 
 
+class WideTurnstile(Turnstile):
+    """Lets three in at once."""
+
+    policy = Policy(max_concurrency=3)
+
+
 @type_subscription("snails")
 class Snail(RoutedAgent):
     """Takes less time for each event, so that turns side by side would end in the wrong order."""
@@ -519,6 +525,7 @@ async def setup(runtime: AgentRuntime) -> None:
     await Victim.register(runtime, "victim", Victim)
     await Newcomer.register(runtime, "newcomer", Newcomer.make)
     await Turnstile.register(runtime, "turnstile", Turnstile)
+    await WideTurnstile.register(runtime, "wide_turnstile", WideTurnstile)
     await Snail.register(runtime, "snail", Snail)
     await Egg.register(runtime, "egg", Egg)
     await Visitor.register(runtime, "visitor", Visitor)

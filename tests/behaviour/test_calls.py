@@ -193,6 +193,15 @@ async def test_an_agent_has_one_turn_at_a_time(world: World) -> None:
     assert replies == [1] * 20
 
 
+async def test_an_agent_has_as_many_turns_at_once_as_its_type_says(world: World) -> None:
+    """Of many that come together as many run, and no more."""
+    agent = AgentId("wide_turnstile", world.key)
+    replies = await asyncio.gather(
+        *(world.runtime.send_message(Ask("in"), agent) for _ in range(20))
+    )
+    assert max(replies) == 3
+
+
 async def test_too_many_calls_waiting_for_one_agent_are_refused(world: World) -> None:
     """The sixty-sixth call at an agent that does not answer is refused, and says why."""
     agent = AgentId("troublemaker", world.key)

@@ -45,6 +45,8 @@ def test_no_backoff_waits_for_nothing() -> None:
     [
         ("max_attempts", 0),
         ("max_attempts", 1.5),
+        ("max_concurrency", 0),
+        ("max_concurrency", "2"),
         ("backoff_s", -0.1),
         ("backoff_s", nan),
         ("backoff_max_s", inf),
@@ -65,3 +67,4 @@ def test_the_defaults() -> None:
     policy = Policy()
     assert (policy.max_attempts, policy.backoff_s, policy.backoff_max_s) == (5, 0.1, 30.0)
     assert policy.turn_timeout_s is None
+    assert policy.max_concurrency == 1

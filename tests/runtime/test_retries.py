@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from callboard import CantHandleException, MessageContext, Policy, TopicId
+from callboard.agent.turn import AgentFactory
 from callboard.core.errors import Code, Unavailable
 from callboard.core.frames import ACCEPTED, Rejected, Released
 from callboard.core.partition import partition_of
@@ -239,6 +240,40 @@ async def test_an_attempt_due_later_is_given_back_with_all_behind_it() -> None:
         told = await stage.until_told(4)
     assert [what for what, _ in told[1:]] == ["settle 1", "settle 2", "settle 3"]
     assert seen == [("fail", 1), ("fail", 2), ("behind", 1), ("under way", 1)]
+
+
+async def test_an_agent_without_an_instance_knows_what_it_has_given_back() -> None:
+    """What was under way is dropped, also when the agent cannot be made or was closed meanwhile."""
+    made: list[Doing] = []
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        if message == "later":
+            raise ValueError("no")
+
+    def make() -> Doing:
+        if not made:
+            made.append(Doing(do))
+            raise ValueError("not yet")
+        return Doing(do)
+
+    async with running(do, LATER) as stage:
+        stage.runner.add_factory("agent", AgentFactory(make, policy=LATER))
+        stage.deliver("fail")
+        await stage.until_told(1)
+        stage.deliver("under way")
+        assert stage.runner.is_idle
+        stage.deliver_again(1, "later", attempt=2, failed_turns=1)
+        await stage.until_told(2)
+        (activation,) = stage.runner._activations
+        stage.runner._instances.begin_close(activation)
+        await stage.runner.wait_idle()
+        assert not stage.runner.instances
+        stage.deliver("under way")
+        assert stage.runner.is_idle
+        stage.deliver_again(1, "fail", attempt=3, failed_turns=2)
+        stage.deliver_again(2, "behind", attempt=2)
+        await stage.until_told(4)
+        assert stage.told == ["settle 1", "settle 1", "settle 1", "settle 2"]
 
 
 async def test_a_surrender_does_not_wait_for_an_attempt() -> None:

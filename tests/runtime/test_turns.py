@@ -316,7 +316,7 @@ async def test_nothing_is_kept_of_agents_that_cannot_be_made() -> None:
             stage.deliver("event", ("agent", f"key-{number}"))
         await stage.until_told(1000)
         assert not stage.runner._activations
-        assert not stage.runner._by_partition
+        assert not stage.runner._activations._by_place
 
 
 async def test_agents_of_a_type_that_is_served_no_more_are_let_go() -> None:

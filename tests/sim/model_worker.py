@@ -152,12 +152,14 @@ class ModelWorker:
         """End a turn: an event with ``outcome``, a call with ``error`` or a reply."""
         self.turns.remove(turn)
         mailbox = self._mailboxes[turn.agent]
+        if isinstance(outcome, Released) and isinstance(turn.item, Delivery):
+            mailbox.release(turn.item)
         mailbox.finish(turn.id)
         if isinstance(turn.item, Call):
             self.outbox.replies.append(Reply(turn.item.id, b"" if error else b"reply", error))
         else:
             if isinstance(outcome, Released):
-                mailbox.release(turn.item)
+                mailbox.take_released()
                 failed_turns = max(outcome.failed_turns, turn.item.failed_turns)
                 outcome = outcome._replace(failed_turns=failed_turns)
             self._settle(turn.item, outcome)
@@ -247,8 +249,8 @@ class ModelWorker:
             self._leaving[asked.agent_type, partition] = grant
             for agent, mailbox in self._mailboxes.items():
                 if self._place_of(agent) == (asked.agent_type, partition):
-                    first = mailbox.release()
-                    if first is not None:
+                    mailbox.release()
+                    for _, first, _ in mailbox.take_released():
                         self.retried.pop(agent, None)
                         self._settle(first, Released(0.0, first.failed_turns))
         self._check_leaving()

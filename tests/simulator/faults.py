@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from callboard.agent.activations import Activations
 from callboard.agent.calls_made import CallsMade
+from callboard.agent.deactivation import Deactivation
+from callboard.agent.instances import Instances
 from callboard.agent.publishes import Done, UnconfirmedPublishes
-from callboard.agent.retries import Retries
 from callboard.agent.stream_made import StreamMade
 from callboard.agent.streaming import StreamCredit
 from callboard.agent.turn_runner import TurnRunner
@@ -22,7 +24,7 @@ from callboard.core.broker import Broker
 from callboard.core.commit import Commit
 from callboard.core.continuity import Continuity
 from callboard.core.deliveries import Deliveries
-from callboard.core.event import Delivery, Event
+from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import ACCEPTED, Publish, Released, Reply, Settlement
 from callboard.core.lease import Lease
 from callboard.core.origins import Origin, Origins
@@ -31,7 +33,7 @@ from callboard.core.queues import AgentQueue
 from callboard.core.reservations import Reservations
 from callboard.core.retry import Policy
 from callboard.core.session import Session
-from callboard.core.turns import Admission, Mailbox
+from callboard.core.turns import Admission, GivenBack, Mailbox
 from simulator.engine import ModelEngine
 
 Patch = pytest.MonkeyPatch
@@ -108,13 +110,15 @@ def nothing_is_fenced_off(patch: Patch) -> None:
 @fault
 def failed_turns_are_forgotten(patch: Patch) -> None:
     """What goes back to the host to be tried later is tried as often as one that is new."""
-    original = Retries.release
+    original = Mailbox.take_released
 
-    def release(self: Any, activation: Any) -> Any:
-        released = original(self, activation)
-        return released and (released[0], Released(released[1].not_before_s))
+    def take_released(self: Any) -> Any:
+        return [
+            each._replace(delivery=replace(each.delivery, failed_turns=0))
+            for each in original(self)
+        ]
 
-    patch.setattr(Retries, "release", release)
+    patch.setattr(Mailbox, "take_released", take_released)
     patch.setattr(Delivery, "to_be_handed_out_again", _as_new)
 
 
@@ -138,8 +142,7 @@ def an_event_waits_behind_others_for_its_next_attempt(patch: Patch) -> None:
     """It goes to the end of its mailbox."""
 
     def try_again(self: Any, delivery: Delivery, body: Any, due: float) -> None:
-        self._events.append((delivery, body))
-        self._due = due
+        self._events.append((self._running[delivery.turn], delivery, body, due))
 
     patch.setattr(Mailbox, "try_again", try_again)
 
@@ -160,14 +163,104 @@ def turns_do_not_wait_for_each_other(patch: Patch) -> None:
 
 
 @fault
+def an_agent_has_more_turns_than_its_type_says(patch: Patch) -> None:
+    """One more at a time, where there may be several."""
+    original = Activations.limit
+
+    def limit(self: Any, agent_type: str, max_concurrency: int) -> None:
+        more = max_concurrency + 1 if max_concurrency > 1 else 1
+        original(self, agent_type, more)
+
+    patch.setattr(Activations, "limit", limit)
+
+
+@fault
+def a_release_does_not_wait_for_the_turns_behind_it(patch: Patch) -> None:
+    """What they did is done again."""
+
+    def take_released(self: Any) -> list[GivenBack]:
+        released, self.released = sorted(self.released, reverse=True), []
+        return released
+
+    patch.setattr(Mailbox, "take_released", take_released)
+
+
+@fault
+def of_several_that_failed_the_first_is_released_for_all(patch: Patch) -> None:
+    """How often the others have failed is told to nobody."""
+    original = Mailbox.take_released
+
+    def take_released(self: Any) -> list[GivenBack]:
+        return original(self)[-1:]
+
+    patch.setattr(Mailbox, "take_released", take_released)
+
+
+@fault
+def what_is_given_back_and_not_told_is_not_claimed(patch: Patch) -> None:
+    """Another host finds that what its workers have is no run."""
+    patch.setattr(Mailbox, "held", property(lambda self: [each[1] for each in self._events]))
+
+
+@fault
+def another_host_finds_no_fence(patch: Patch) -> None:
+    """Even when it has not heard of the release."""
+
+    def lift_fence(self: Any, unheard: Any) -> None:
+        self._fence = None
+
+    patch.setattr(Mailbox, "lift_fence", lift_fence)
+
+
+@fault
+def a_fence_outlives_its_host(patch: Patch) -> None:
+    """What another one hands out it counts anew, and nobody takes it in."""
+    patch.setattr(Mailbox, "lift_fence", lambda *_: None)
+
+
+@fault
+def agents_are_closed_while_they_work(patch: Patch) -> None:
+    """Nobody looks whether one has become busy since it was idle."""
+
+    def close(self: Any, activation: Any) -> None:
+        self._instances.begin_close(activation)
+
+    patch.setattr(Deactivation, "_close", close)
+
+
+@fault
+def an_agent_is_made_anew_while_it_closes(patch: Patch) -> None:
+    """Nobody waits for its end."""
+    original = Instances.begin_close
+
+    def begin_close(self: Any, activation: Any) -> None:
+        original(self, activation)
+        activation.closing = None
+
+    patch.setattr(Instances, "begin_close", begin_close)
+
+
+@fault
+def agents_are_never_let_go(patch: Patch) -> None:
+    """However many there are."""
+    patch.setattr(Deactivation, "rest", lambda *_: None)
+
+
+@fault
+def what_was_released_is_forgotten_with_its_agent(patch: Patch) -> None:
+    """What was under way then is handled before it."""
+    patch.setattr(Mailbox, "is_fenced", False)
+
+
+@fault
 def a_partition_moves_while_its_turns_run(patch: Patch) -> None:
     """A worker surrenders at once."""
     patch.setattr(TurnRunner, "_give_up", _give_up_at_once)
 
 
-def _give_up_at_once(self: Any, place: tuple[str, int]) -> bool:
-    self._given_up[place] = self._leaving.pop(place)
-    return True
+def _give_up_at_once(self: Any, place: tuple[str, int]) -> Grant:
+    grant: Grant = self._leaving.give_up(place)
+    return grant
 
 
 @fault

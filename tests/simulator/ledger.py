@@ -11,7 +11,10 @@ Promises that it holds a run to (docs/guarantees.md):
   was when it might have heard how it ended. No event's turn is cancelled without one.
 * What a handler raises for is tried as often as the policy of its type says, and no less.
 * An agent sees the events of one publisher on one topic in the order published, first deliveries.
-* One turn at a time for each agent, but for calls that come back along their own chain.
+* One turn at a time for each agent, or as many as its type says, but for calls that come back along
+  their own chain.
+* One instance at a time for each agent, but for one that closes as its process has lost its
+  session; none is closed while a turn of it runs; at rest a process holds no more than it may.
 * A call has one ending: its own answer, or an error for which there is a reason.
 * The answers of a streamed call come in order, none is left out, and all of them come unless there
   is an error; its handler is never further ahead than the window.
@@ -25,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from callboard.agent.stream_made import STREAM_WINDOW
-from simulator.story import POLICIES, SUBSCRIBED
+from simulator.story import MAX_INSTANCES, POLICIES, SUBSCRIBED
 
 if TYPE_CHECKING:
     from simulator.network import Line
@@ -118,6 +121,7 @@ class Ledger:
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     without_host: list[tuple[float, float]] = field(default_factory=list)
+    _instances: dict[Agent, list[Process]] = field(default_factory=lambda: defaultdict(list))
     _running: dict[Agent, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     _sequences: Counter[tuple[str, str]] = field(default_factory=Counter)
     _seen: dict[tuple[Agent, str, str], int] = field(default_factory=dict)
@@ -150,16 +154,21 @@ class Ledger:
     def begins(self, turn: Turn) -> None:
         """A handler begins."""
         agent, process = turn.agent, turn.process
-        others = list(self._running[agent])
+        others = [each for each in self._running[agent] if not each.process.is_lost]
         self._running[agent].append(turn)
-        for other in others:
-            # A turn that left a stream of its own agent may call that again before it has ended.
-            are_inside_one = any(
-                outer.id in turn.chain and outer.id in other.chain for outer in others
-            )
-            if other.id not in turn.chain and not other.process.is_lost and not are_inside_one:
-                msg = f"{agent} runs {turn.id} in {process} and {other.id} in {other.process}"
-                raise Broken(msg)
+        # A turn that left a stream of its own agent may call that again before it has ended.
+        strangers = [
+            other
+            for other in others
+            if other.id not in turn.chain
+            and not any(outer.id in turn.chain and outer.id in other.chain for outer in others)
+        ]
+        limit = POLICIES[agent[0]].max_concurrency
+        comes_back = len(strangers) < len(others)
+        if len(strangers) >= limit and (limit == 1 or not comes_back):
+            beside = ", ".join(f"{other.id} in {other.process}" for other in strangers)
+            msg = f"{agent} runs {turn.id} in {process} and {beside}"
+            raise Broken(msg)
         self._note(f"{agent} begins {turn.id} in {process}")
         if turn.is_event:
             self._check_order(turn)
@@ -174,6 +183,31 @@ class Ledger:
         self._note(f"{turn.agent} has {ending} {turn.id} in {turn.process}")
         self._running[turn.agent].remove(turn)
         self.counts[f"turns {ending}"] += 1
+
+    # Instances.
+
+    def opens(self, agent: Agent, process: Process) -> None:
+        """An instance is made."""
+        for other in self._instances[agent]:
+            if other is process or not (process.was_troubled or other.was_troubled):
+                msg = f"{agent} has an instance in {process} and one in {other}"
+                raise Broken(msg)
+        self._instances[agent].append(process)
+        self._note(f"{agent} is made in {process}")
+        self.counts["instances made"] += 1
+
+    def begins_to_close(self, agent: Agent, process: Process) -> None:
+        """The instance is asked to close."""
+        running = [turn.id for turn in self._running[agent] if turn.process is process]
+        if running:
+            msg = f"{agent} is closed in {process} while it runs {running}"
+            raise Broken(msg)
+
+    def closes(self, agent: Agent, process: Process) -> None:
+        """The instance is closed."""
+        self.begins_to_close(agent, process)
+        self._instances[agent].remove(process)
+        self._note(f"{agent} is closed in {process}")
 
     def _check_order(self, turn: Turn) -> None:
         event = self.published[turn.id]
@@ -251,6 +285,11 @@ class Ledger:
         for call in self.calls.values():
             if call.ending is None and not call.process.is_lost:
                 msg = f"call {call.id} of {call.process} has no ending"
+                raise Broken(msg)
+        held = Counter(each for there in self._instances.values() for each in there)
+        for process, count in held.items():
+            if count > MAX_INSTANCES and not process.is_cut_off:
+                msg = f"{process} holds {count} instances, and may hold {MAX_INSTANCES}"
                 raise Broken(msg)
         for agent, turns in self._running.items():
             left = [turn.id for turn in turns if not turn.process.is_lost]

@@ -28,7 +28,7 @@ from callboard.worker.link import HostLink
 from callboard.worker.session import WorkerSession
 from simulator.ledger import Broken, Turn
 from simulator.network import Channel, Line
-from simulator.story import POLICIES, SUBSCRIBED
+from simulator.story import CLOSE_S, IDLE_TIMEOUT_S, MAX_INSTANCES, POLICIES, SUBSCRIBED
 
 if TYPE_CHECKING:
     from simulator.system import System
@@ -106,7 +106,12 @@ class Runtime(WorkerRuntime):
 
     def __init__(self, process: Process) -> None:
         super().__init__(
-            "host:1", client_id=process.name, drain_timeout_s=DRAIN_S, call_timeout_s=CALL_S
+            "host:1",
+            client_id=process.name,
+            drain_timeout_s=DRAIN_S,
+            call_timeout_s=CALL_S,
+            idle_timeout_s=IDLE_TIMEOUT_S,
+            max_instances=MAX_INSTANCES,
         )
         self._process = process
         self._link = self._new_link()
@@ -168,6 +173,15 @@ class Process:
     def is_cut_off(self) -> bool:
         """Whether it has no session with the host, or none that goes on."""
         return self.is_lost or self.is_leaving or not self.runtime._link.is_connected
+
+    @contextmanager
+    def seen(self) -> Iterator[None]:
+        """What is done in the block is noted; unless nobody sees it any more, nothing is raised."""
+        try:
+            yield
+        except Broken as broken:
+            if not self.is_lost:
+                self.system.broken = self.system.broken or broken
 
     def new_id(self, of: str) -> str:
         """A name that nothing else has."""
@@ -319,6 +333,17 @@ class Worker(RoutedAgent):
     def __init__(self, process: Process) -> None:
         super().__init__("does what it is told")
         self._process = process
+        with process.seen():
+            process.system.ledger.opens((self.id.type, self.id.key), process)
+
+    async def close(self) -> None:
+        """It takes a while."""
+        process, agent = self._process, (self.id.type, self.id.key)
+        with process.seen():
+            process.system.ledger.begins_to_close(agent, process)
+        await asyncio.sleep(process.system.chance_of("close").random() * CLOSE_S)
+        with process.seen():
+            process.system.ledger.closes(agent, process)
 
     @event
     async def on_event(self, message: Work, ctx: MessageContext) -> None:

@@ -12,8 +12,8 @@ Events are separated by semicolons; what the handler of each does, by commas. Wh
 with the second at which it is, names events and calls by the order in which they come up, and
 processes by their names, with a dash for each that has taken the place of another. One that was
 killed or has stopped is replaced, one that was lost is not. Beside what is told of there are always
-two clients, and a bystander that serves type "b", which gets all events; it is told of if the text
-speaks of it.
+two clients, and a bystander that serves type "b", which gets all events, and type "d"; each is told
+of if the text speaks of it. So is how agents are made and closed, if it speaks of instances.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Scenario:
     @property
     def story(self) -> Story:
         """What is done."""
-        steps = [Step(0.0, "join", ("bystander", ("b",)))]
+        steps = [Step(0.0, "join", ("bystander", ("b", "d")))]
         for line in self.head.splitlines():
             match = re.fullmatch(r"(\d+\.\d+)  (.+)", line)
             if match is not None:
@@ -66,8 +66,12 @@ class Scenario:
         """What is seen. Raises `Broken` when a promise was not kept."""
         system = System(self.story)
         run(system.run())
+        told_by_word = {"b/": " b/", "d/": " d/", "instance": " is (made|closed) in "}
+        untold = [pattern for word, pattern in told_by_word.items() if word not in self.head]
         lines = _readable(system.ledger.notes)
-        return "".join(f"{line}\n" for line in lines if "b/" in self.head or " b/" not in line)
+        return "".join(
+            f"{line}\n" for line in lines if not any(re.search(each, line) for each in untold)
+        )
 
 
 def _step(at_s: float, text: str) -> Step:

@@ -18,7 +18,7 @@ from callboard import Policy
 LENGTH_S = 20.0
 """For how long things are done to the system; then it is left alone, and has to come to rest."""
 
-TYPES = ("a", "b", "c")
+TYPES = ("a", "b", "c", "d")
 TOPICS = ("orders", "orders.paid", "news")
 KEYS = ("x", "y", "z")
 CLIENTS = ("client0", "client1")
@@ -28,6 +28,7 @@ SUBSCRIBED = {
     "a": (("type", "orders"), ("prefix", "orders.")),
     "b": (("prefix", ""),),
     "c": (("type", "news"),),
+    "d": (("type", "news"),),
 }
 """By agent type the topics that it subscribes to."""
 
@@ -35,7 +36,15 @@ POLICIES = {
     "a": Policy(),
     "b": Policy(max_attempts=3, backoff_s=0.8),  # soon enough to wait, or so late as to go back
     "c": Policy(max_attempts=1),
+    "d": Policy(max_attempts=4, backoff_s=0.8, max_concurrency=3),
 }
+
+IDLE_TIMEOUT_S = 1.5
+MAX_INSTANCES = 4
+"""How long an agent of a worker may be idle, and how many there may be: so that both matter."""
+
+CLOSE_S = 0.5
+"""The longest time that an agent takes to close."""
 
 Kind: TypeAlias = Literal[
     "publish", "call", "stream", "join", "stop", "kill", "cut", "isolate", "crash", "lose"
@@ -108,7 +117,7 @@ def story_of(seed: int) -> Story:
         seed=seed,
         latency_s=chance.choice((0.0, 0.01, 0.1, 0.5)),
         commit_s=chance.choice((0.0, 0.01, 0.2)),
-        window=chance.choice((2, 4, 16)),
+        window=chance.choice((2, 6, 16)),
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
     )
 

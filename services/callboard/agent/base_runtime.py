@@ -97,6 +97,8 @@ class BaseRuntime(ABC):
         intervention_handlers: Sequence[InterventionHandler] | None = None,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
         close_timeout_s: float = DEFAULT_CLOSE_TIMEOUT_S,
+        idle_timeout_s: float,
+        max_instances: int,
     ) -> None:
         self._codec = codec
         self._call_timeout_s = call_timeout_s
@@ -110,6 +112,8 @@ class BaseRuntime(ABC):
             codec,
             on_response=self._intervene_on_response if self._interventions else None,
             close_timeout_s=close_timeout_s,
+            idle_timeout_s=idle_timeout_s,
+            max_instances=max_instances,
         )
         self._tracer: Tracer | None = None
         self._declarations = Declarations()
@@ -501,7 +505,7 @@ class BaseRuntime(ABC):
         The largest event or payload, the number of partitions.
         """
         self._max_event_bytes = max_event_bytes
-        self._runner.max_payload_bytes = max_event_bytes
+        self._runner.payloads.max_bytes = max_event_bytes
         self._runner.divide(partitions)
 
     def _take_calls(self, frame: HostFrame) -> None:

@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from callboard.agent.failures import HANDLER_ERROR, NOT_OF_THE_TURN, rejection_of
-from callboard.core.frames import Rejected, Released, clipped
+from callboard.core.frames import Rejected, clipped
 from callboard.core.retry import MAX_HELD_S, Policy
 from callboard.log import Logger
 
@@ -24,8 +24,8 @@ log = Logger(__name__)
 class Retries:
     """The events of one runner that are to be tried again.
 
-    One whose attempt is due soon waits in front of its agent's mailbox; one due later goes back to
-    the host, and what is behind it.
+    One whose attempt is due soon waits in its place in its agent's mailbox; one due later goes back
+    to the host, and what is behind it.
     """
 
     def __init__(
@@ -78,27 +78,26 @@ class Retries:
             detail=rejected.detail,
             exc_info=cause,
         )
+        turn.outcome = None
+        due = asyncio.get_running_loop().time() + wait_s
         if is_leaving or wait_s > MAX_HELD_S:
-            activation.mailbox.release(failed)
-            turn.outcome = Released(wait_s, failed.failed_turns)
+            activation.mailbox.release(failed, due)
         else:
-            turn.outcome = None
-            due = asyncio.get_running_loop().time() + wait_s
             activation.mailbox.try_again(failed, incoming, due)
-            self._wake_at(due, activation)
 
-    def release(self, activation: Activation) -> tuple[Delivery, Released] | None:
-        """Give all events that wait for an agent back to the host, the first in the name of all.
+    def release(self, activation: Activation) -> None:
+        """Give all events that wait for an agent back to the host; see `Endings.give_back`."""
+        activation.mailbox.release()
+        self.forget(activation)
 
-        One that waited for its next attempt waits for the rest of that time elsewhere.
+    def wake_when_due(self, activation: Activation, now: float) -> None:
+        """Nothing may run for an agent: serve it again when an attempt of its first event is due.
+
+        One that is due ``now`` waits for something else.
         """
         due = activation.mailbox.due
-        first = activation.mailbox.release()
-        self.forget(activation)
-        if first is None:
-            return None
-        rest_s = 0.0 if due is None else max(0.0, due - asyncio.get_running_loop().time())
-        return first, Released(rest_s, first.failed_turns)
+        if due is not None and due > now:
+            self._wake_at(due, activation)
 
     def forget(self, activation: Activation) -> None:
         """The agent is to be served no more for the sake of an attempt."""

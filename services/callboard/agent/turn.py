@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from callboard.agent.cancellation import CancellationToken
 from callboard.core.envelope import Envelope
 from callboard.core.errors import CallboardError
 from callboard.core.event import Delivery, Grant, TurnId
-from callboard.core.frames import ACCEPTED, Outcome, Reply
+from callboard.core.frames import ACCEPTED, Outcome, Released, Reply
 from callboard.core.identity import AgentId
 from callboard.core.retry import DEFAULT_POLICY, Policy
 from callboard.core.turns import Mailbox
@@ -78,19 +78,33 @@ class Incoming:
         return self._decoded
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A delivery that goes back to the host, when all that ended before is told."""
+
+    delivery: Delivery
+    outcome: Released
+    era: int
+    unconfirmed: ClassVar[int] = 0
+    error: ClassVar[CallboardError | None] = None
+
+
 class Activation:
     """One agent that is active here.
 
     Attributes:
         grant: The one under which something was last taken in for it; None: of none that counts.
         era: Rises when what it has is cut off: others may have the agent.
+        place: Its type and partition.
         instance: The agent; None as long as no message has made it.
-        is_served: Whether a task runs what is in the mailbox.
+        server_count: How many tasks run what is in the mailbox.
         making: Done when the instance that is being made is there, or cannot be made.
         closing: Done when the instance that there was is closed; None when none is being closed.
+        is_made: Whether the instance was made for this runtime, which closes it.
         is_retired: Whether the instance is to be closed when the turn that it runs has ended.
         untold_count: Turns that have begun and whose ends are not told.
-        ended: The turns of events among them that have ended, in order.
+        ended: The turns of events among them that have ended, in order, and what was given back
+            after them.
     """
 
     __slots__ = (
@@ -100,27 +114,55 @@ class Activation:
         "era",
         "grant",
         "instance",
+        "is_made",
         "is_retired",
-        "is_served",
         "mailbox",
         "making",
-        "partition",
+        "place",
+        "server_count",
         "untold_count",
     )
 
-    def __init__(self, agent_id: AgentId, max_calls_waiting: int) -> None:
+    def __init__(self, agent_id: AgentId, max_calls_waiting: int, max_concurrency: int) -> None:
         self.agent_id = agent_id
-        self.partition = 0
         self.grant: Grant | None = None
         self.era = 0
-        self.mailbox: Mailbox[Incoming] = Mailbox(max_calls_waiting)
+        self.place = (agent_id.type, 0)
+        self.mailbox: Mailbox[Incoming] = Mailbox(max_calls_waiting, max_concurrency)
         self.instance: Agent | None = None
         self.making: asyncio.Future[None] | None = None
         self.closing: asyncio.Future[None] | None = None
+        self.is_made = False
         self.is_retired = False
-        self.is_served = False
+        self.server_count = 0
         self.untold_count = 0
-        self.ended: deque[Turn] = deque()
+        self.ended: deque[Turn | Release] = deque()
+
+    @property
+    def partition(self) -> int:
+        """The slice of its type that it belongs to."""
+        return self.place[1]
+
+    @property
+    def held(self) -> list[Delivery]:
+        """Events that wait, that are given back, and whose turns have ended, that are to be told.
+
+        None of those that were cut off: see `era`.
+        """
+        ended = [
+            each.delivery
+            for each in self.ended
+            if each.delivery is not None and each.era == self.era
+        ]
+        return [*ended, *self.mailbox.held]
+
+    def lift_fence(self, unanswered: Container[int]) -> None:
+        """Another host is there: see `Mailbox.lift_fence`.
+
+        What is told last is the release that the fence is for.
+        """
+        if not any(isinstance(each, Release) and each.era == self.era for each in self.ended):
+            self.mailbox.lift_fence(unanswered)
 
     @property
     def is_idle(self) -> bool:

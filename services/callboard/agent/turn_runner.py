@@ -2,61 +2,60 @@
 
 Deliveries and calls come in by plain methods that never wait; what came of them leaves through a
 `TurnOutput`. One task serves a mailbox while there is something in it, so that an idle agent costs
-no task and a busy one no task an event. Each turn has a context of its own, and a task that a turn
-leaves cancelled serves no further one: what a handler does to either ends with its turn.
+no task and a busy one no task an event; where an agent may have several turns at once, as many do.
+Each turn has a context of its own, and a task that a turn leaves cancelled serves no further one:
+what a handler does to either ends with its turn.
 
 The end of a turn is told in two steps. A turn that published has ended for its agent, whose next
 turn may begin; but it is settled only when the host has all that it published, and fails if that
-was refused. Settlements of one agent leave in order. One that is followed by another attempt of the
-same event is told to nobody, but in its place: all that the attempts published is confirmed first.
+was refused. Settlements of one agent leave in the order in which its turns have ended. One that is
+followed by another attempt of the same event is told to nobody, but in its place: all that the
+attempts published is confirmed first.
 
 An agent that is being closed is not idle: its partition is given up only when `close` has ended,
-and so does another instance of it begin.
+and so does another instance of it begin. Agents that are idle for too long, or too many, are closed
+as well (`Deactivation`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Sequence
 from contextvars import Context
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, Closings
+from callboard.agent.activations import Activations, Place
+from callboard.agent.claims import claims_of
+from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S
 from callboard.agent.context import MessageContext, context_of_call, context_of_event
+from callboard.agent.deactivation import DEFAULT_MAX_INSTANCES, Deactivation
+from callboard.agent.endings import Endings, TurnOutput
 from callboard.agent.exceptions import CantHandleException, Reject
 from callboard.agent.failures import NOT_OF_THE_TURN, failure_of, raised_by_agent, rejection_of
 from callboard.agent.in_context import InContext
-from callboard.agent.instantiation import AgentInstantiationContext, MessageHandlerContext
+from callboard.agent.instances import Instances
+from callboard.agent.instantiation import MessageHandlerContext
+from callboard.agent.leaving import Leaving
+from callboard.agent.payloads import Payloads, readable
 from callboard.agent.retries import Retries, limited
 from callboard.agent.streaming import StreamCredit, run_through, send_nowhere
 from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
-from callboard.core.envelope import JSON_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import (
     Code,
     InvalidIdentifier,
-    InvalidMessage,
-    NotFound,
     RemoteAgentError,
-    ResourceExhausted,
 )
-from callboard.core.event import Address, Delivery, Event, Grant, TurnId
+from callboard.core.event import Delivery, Event, Grant, TurnId
 from callboard.core.frames import (
-    ACCEPTED,
     Call,
     CallFailure,
     Claims,
-    Outcome,
     Partitions,
-    Rejected,
     Reply,
-    clipped,
 )
 from callboard.core.identity import AgentId
-from callboard.core.limits import too_large
-from callboard.core.partition import partition_of
 from callboard.core.retry import DEFAULT_POLICY, Policy
 from callboard.core.turns import Admission
 from callboard.log import Logger
@@ -73,25 +72,6 @@ log = Logger(__name__)
 SLICE_S = 0.001
 """How long an agent with much to do runs before others may."""
 
-NO_VALUE = (b"null", b"")
-"""What ``None`` travels as, under an empty type name."""
-
-
-class TurnOutput(Protocol):
-    """Where the runner tells what came of deliveries, calls and partitions. Nothing here waits."""
-
-    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        """A delivery has ended."""
-        ...
-
-    def reply(self, reply: Reply) -> None:
-        """A call is answered."""
-        ...
-
-    def surrendered(self, partitions: Partitions) -> None:
-        """No turn of these partitions runs or will run, and their agents are closed."""
-        ...
-
 
 class TurnRunner:
     """Runs the turns of the agents of one process.
@@ -101,7 +81,7 @@ class TurnRunner:
 
     Attributes:
         lease_until: No turn begins later, in the loop's time.
-        max_payload_bytes: The largest reply that the host takes.
+        payloads: Reads messages and writes replies.
         tracer: Makes the spans of turns; None makes none.
     """
 
@@ -115,6 +95,8 @@ class TurnRunner:
         on_response: Callable[[Any, AgentId, AgentId | None], Awaitable[Any]] | None = None,
         max_calls_waiting: int = 64,
         close_timeout_s: float = DEFAULT_CLOSE_TIMEOUT_S,
+        idle_timeout_s: float = 0.0,
+        max_instances: int = DEFAULT_MAX_INSTANCES,
     ) -> None:
         """Take in nothing yet, and run nothing before `run`.
 
@@ -128,60 +110,54 @@ class TurnRunner:
             max_calls_waiting: Calls that may wait for one agent; more are refused with
                 RESOURCE_EXHAUSTED.
             close_timeout_s: How long an agent's `close` may take; then it is cancelled.
+            idle_timeout_s: How long an agent that was made here may be idle before it is closed; 0:
+                for ever.
+            max_instances: How many of those there may be before the one idle longest is closed.
         """
-        self._runtime = runtime
         self._output = output
-        self._serializers = serializers
+        self._endings = Endings(output)
         self._codec = codec
         self._on_response = on_response
         self._max_calls_waiting = max_calls_waiting
-        self._partitions = 1
-        self._era = 0
         self.lease_until = inf
-        self.max_payload_bytes = 1 << 62
+        self.payloads = Payloads(serializers, codec)
         self.tracer: Tracer | None = None
-        self._factories: dict[str, AgentFactory] = {}
-        self._activations: dict[tuple[str, str], Activation] = {}
-        self._by_partition: dict[tuple[str, int], set[Activation]] = {}
-        self._leaving: dict[tuple[str, int], Grant] = {}
-        self._given_up: dict[tuple[str, int], Grant] = {}
+        self._activations = Activations(max_calls_waiting)
+        self._instances = Instances(runtime, self._activations, self._changed, close_timeout_s)
+        self._deactivation = Deactivation(self._instances, idle_timeout_s, max_instances)
+        self._leaving = Leaving()
         self._turns: dict[TurnId, Turn] = {}
         self._waiting_calls: dict[int, Activation] = {}
-        self._busy: set[Activation] = set()
-        self._closings = Closings(close_timeout_s)
         self._retries = Retries(self._go_on)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_paused = False
         self._no_turns = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     # Agents.
 
     def add_factory(self, agent_type: str, factory: AgentFactory) -> None:
         """Make agents of ``agent_type`` with ``factory``."""
-        self._factories[agent_type] = factory
+        self._instances.factories[agent_type] = factory
+        self._activations.limit(agent_type, factory.policy.max_concurrency)
 
     def remove_factory(self, agent_type: str) -> None:
         """Make no more agents of ``agent_type``, and let go of those that there are.
 
         A turn that runs ends with the instance that it has, which is closed then.
         """
-        factory = self._factories.pop(agent_type, None)
-        for activation in list(self._activations.values()):
+        factory = self._instances.factories.pop(agent_type, None)
+        self._activations.unlimit(agent_type)
+        for activation in self._activations:
             if activation.agent_id.type == agent_type:
                 if activation.mailbox.is_running and factory is not None and factory.makes_new:
                     activation.is_retired = True
                 else:
-                    self._let_go_of_instance(activation, factory)
+                    self._instances.let_go(activation)
                 self._check(activation)
 
     def divide(self, partitions: int) -> None:
         """The host has so many partitions; agents made before that was known find theirs."""
-        self._partitions = partitions
-        self._by_partition.clear()
-        for activation in self._activations.values():
-            self._file(activation)
+        self._activations.divide(partitions)
 
     def current_turn(self) -> Turn | None:
         """The turn of this runner that runs where this is asked; None outside, and after it."""
@@ -192,9 +168,7 @@ class TurnRunner:
     def instances(self) -> dict[AgentId, Agent]:
         """The instances that there are."""
         return {
-            each.agent_id: each.instance
-            for each in self._activations.values()
-            if each.instance is not None
+            each.agent_id: each.instance for each in self._activations if each.instance is not None
         }
 
     async def instance_of(self, agent_id: AgentId) -> Agent:
@@ -203,25 +177,25 @@ class TurnRunner:
         Raises `NotFound` for a type without factory.
         """
         address = (agent_id.type, agent_id.key)
-        while (closing := self._activation(address).closing) is not None:
+        while (closing := self._activations.of(address).closing) is not None:
             await asyncio.wait([closing])
-        activation = self._activation(address)
-        return activation.instance or await self._instantiate(activation)
+        activation = self._activations.of(address)
+        return activation.instance or await self._instances.of(activation)
 
     # What the host says.
 
     def deliver(self, event: Event, targets: list[Delivery]) -> None:
         """Take in an event for some agents of this process."""
-        incoming = Incoming(event.content, self._codec.decode_event, self._read)
+        incoming = Incoming(event.content, self._codec.decode_event, self.payloads.read)
         for delivery in targets:
-            activation = self._activations.get(delivery.agent)
+            activation = self._activations.find(delivery.agent)
             if activation is None:
                 try:
-                    activation = self._activation(delivery.agent)
+                    activation = self._activations.of(delivery.agent)
                 except InvalidIdentifier as error:
                     self._output.settle(delivery, rejection_of(error))
                     continue
-            if self._is_too_late(activation, delivery.grant):
+            if self._leaving.is_too_late(activation, delivery.grant):
                 self._check(activation)
                 continue
             activation.grant = delivery.grant
@@ -231,11 +205,11 @@ class TurnRunner:
     def call(self, call: Call) -> None:
         """Take in a call for an agent of this process."""
         try:
-            activation = self._activation(call.target)
+            activation = self._activations.of(call.target)
         except InvalidIdentifier as error:
             self._output.reply(Reply(call.id, b"", CallFailure.of(error)))
             return
-        if self._is_given_up(activation, call.grant):
+        if self._leaving.is_given_up(activation, call.grant):
             self._check(activation)
             return
         activation.grant = call.grant
@@ -281,12 +255,12 @@ class TurnRunner:
         done: list[tuple[int, Grant]] = []
         for partition, grant in asked.partitions:
             place = (asked.agent_type, partition)
-            self._leaving[place] = grant
-            for activation in self._by_partition.get(place, ()):
-                released = self._retries.release(activation)
-                if released is not None:
-                    self._output.settle(*released)
-            if self._give_up(place):
+            self._leaving.ask(place, grant)
+            for activation in self._activations.at(place):
+                self._retries.release(activation)
+                self._endings.give_back(activation)
+                self._endings.tell_events(activation)
+            if self._give_up(place) is not None:
                 done.append((partition, grant))
         if done:
             self._output.surrendered(Partitions(asked.agent_type, tuple(done)))
@@ -298,34 +272,16 @@ class TurnRunner:
         neither now nor when it ends.
         """
         self._leaving.clear()
-        self._given_up.clear()
         self.drop_calls()
-        self._cut_off(list(self._activations.values()))
+        self._cut_off(list(self._activations))
 
     def claims(self) -> Claims:
         """What there is here of the session: agents, by partition, and events."""
-        grants: dict[str, dict[int, Grant]] = {}
-        held: dict[int, int] = {}
-        for activation in self._activations.values():
-            if activation.grant is not None:
-                of_type = grants.setdefault(activation.agent_id.type, {})
-                former = of_type.get(activation.partition, activation.grant)
-                of_type[activation.partition] = max(former, activation.grant)
-            ended = [turn.delivery for turn in activation.ended if turn.delivery is not None]
-            for delivery in (*ended, *activation.mailbox.events):
-                held[delivery.position] = delivery.attempt
-        for turn in self._turns.values():
-            if turn.delivery is not None and turn.era == turn.activation.era:
-                held[turn.delivery.position] = turn.delivery.attempt
-        partitions = tuple(
-            Partitions(agent_type, tuple(sorted(of_type.items())))
-            for agent_type, of_type in sorted(grants.items())
-        )
-        return Claims(partitions, held)
+        return claims_of(self._activations, self._turns.values())
 
     def drop_calls(self) -> None:
         """Nobody waits for the answers to calls: forget those that wait, cancel those that run."""
-        self._era += 1
+        self._endings.era += 1
         for activation in self._waiting_calls.values():
             activation.mailbox.drop_calls()
         self._waiting_calls.clear()
@@ -333,7 +289,7 @@ class TurnRunner:
             if turn.delivery is None:
                 turn.cancel()
 
-    def keep_only(self, kept: Sequence[Partitions], unanswered: AbstractSet[int]) -> None:
+    def keep_only(self, kept: Sequence[Partitions], unanswered: Container[int]) -> None:
         """Another host is there: of the agents those of ``kept`` stay as they are; see `cut_off`.
 
         ``unanswered`` are the positions of settlements that it is still to hear of.
@@ -344,15 +300,13 @@ class TurnRunner:
             for partition, grant in partitions.partitions
         }
         void = []
-        for activation in self._activations.values():
-            place = (activation.agent_id.type, activation.partition)
-            if place not in grants or activation.grant is None:
-                self._leaving.pop(place, None)
+        for activation in self._activations:
+            if activation.place not in grants or activation.grant is None:
+                self._leaving.withdraw(activation.place)
                 void.append(activation)
             else:
-                # A turn that has ended may have been given back, and that not be told yet.
-                untold = {turn.delivery.position for turn in activation.ended if turn.delivery}
-                activation.mailbox.lift_fence(untold.union(unanswered))
+                activation.lift_fence(unanswered)
+                self._check(activation)
         self._cut_off(void)
 
     def _cut_off(self, activations: list[Activation]) -> None:
@@ -361,11 +315,11 @@ class TurnRunner:
             activation.grant = None
             self._retries.forget(activation)
             activation.mailbox.drop()
-            factory = self._factories.get(activation.agent_id.type)
+            factory = self._instances.factories.get(activation.agent_id.type)
             if activation.mailbox.is_running and factory is not None and factory.makes_new:
                 activation.is_retired = True
             else:
-                self._let_go_of_instance(activation, factory)
+                self._instances.let_go(activation)
         for turn in list(self._turns.values()):
             if turn.delivery is not None and turn.era != turn.activation.era:
                 turn.cancel()
@@ -380,15 +334,17 @@ class TurnRunner:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 try:
+                    self._deactivation.start()
                     self._resume()
                     await asyncio.get_running_loop().create_future()
                 finally:
                     self._tasks = None
+                    self._deactivation.stop()
         finally:
             for turn in list(self._turns.values()):  # cancelled before its first step
                 self._drop(turn)
-            for activation in self._busy:
-                activation.is_served = False
+            for activation in self._activations.busy:
+                activation.server_count = 0
 
     async def pause(self) -> None:
         """Begin no event's turn from here on; return when no turn runs.
@@ -406,17 +362,17 @@ class TurnRunner:
 
     def _resume(self) -> None:
         self._is_paused = False
-        for activation in list(self._busy):
+        for activation in self._activations.busy:
             self._go_on(activation)
 
     async def wait_idle(self) -> None:
         """Return when `is_idle`."""
-        await self._idle.wait()
+        await self._activations.wait_idle()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits, no turn runs, no agent closes and all ends of turns are told."""
-        return not self._busy
+        return self._activations.are_idle
 
     async def close_agents(self, within_s: float | None = None) -> None:
         """Call ``close`` of every instance, once, and forget them; return when all have ended.
@@ -429,14 +385,14 @@ class TurnRunner:
             within_s: Cancel those that take longer; None: they have their whole timeout.
         """
         closed: list[Activation] = []
-        for activation in list(self._activations.values()):
+        for activation in self._activations:
             if activation.mailbox.is_running:
                 agent = str(activation.agent_id)
                 log.warning("agent is not closed: its turn still runs", agent=agent)
             else:
-                self._begin_close(activation)
+                self._instances.begin_close(activation)
                 closed.append(activation)
-        await self._closings.wait(within_s)
+        await self._instances.wait_closed(within_s)
         for activation in closed:
             self._forget(activation)
 
@@ -447,81 +403,20 @@ class TurnRunner:
 
         Tell how it ended, in order for events.
         """
-        activation = turn.activation
-        if turn.delivery is None:
-            self._tell_call(turn)
-        ended = activation.ended
-        while ended and not ended[0].unconfirmed:
-            self._tell_event(ended.popleft())
-        self._check(activation)
-
-    def _tell_event(self, turn: Turn) -> None:
-        turn.activation.untold_count -= 1
-        outcome = turn.outcome
-        if outcome is None or turn.era != turn.activation.era:
-            return
-        if turn.error is not None and outcome is ACCEPTED:
-            outcome = Rejected("publish_refused", clipped(str(turn.error)))
-        assert turn.delivery is not None  # noqa: S101 (for the type checker)
-        self._output.settle(turn.delivery, outcome)
-
-    def _tell_call(self, turn: Turn) -> None:
-        turn.activation.untold_count -= 1
-        reply = turn.reply
-        assert reply is not None  # noqa: S101 (for the type checker: the turn of a call has ended)
-        if turn.error is not None and reply.error is None:
-            reply = Reply(reply.call_id, b"", CallFailure.of(turn.error))
-        if turn.era == self._era:
-            self._output.reply(reply)
-
-    def _activation(self, agent: Address) -> Activation:
-        activation = self._activations.get(agent)
-        if activation is None:
-            activation = Activation(AgentId(*agent), self._max_calls_waiting)
-            self._activations[agent] = activation
-            self._file(activation)
-        return activation
-
-    def _file(self, activation: Activation) -> None:
-        agent_id = activation.agent_id
-        activation.partition = partition_of(agent_id.type, agent_id.key, self._partitions)
-        self._by_partition.setdefault((agent_id.type, activation.partition), set()).add(activation)
-
-    def _is_too_late(self, activation: Activation, grant: Grant | None) -> bool:
-        """Whether an event under ``grant`` may begin no turn: the host hands it out anew."""
-        return self._is_leaving(activation) or self._is_given_up(activation, grant)
-
-    def _is_leaving(self, activation: Activation) -> bool:
-        """Whether its partition is asked for."""
-        return (activation.agent_id.type, activation.partition) in self._leaving
-
-    def _is_given_up(self, activation: Activation, grant: Grant | None) -> bool:
-        """Whether ``grant`` was surrendered.
-
-        A call is taken in until then: a turn that the surrender waits for may wait for it.
-        """
-        if not self._given_up or grant is None:
-            return False
-        given_up = self._given_up.get((activation.agent_id.type, activation.partition))
-        return given_up is not None and grant <= given_up
+        self._endings.tell(turn)
+        self._check(turn.activation)
 
     def _forget(self, activation: Activation) -> None:
         self._retries.forget(activation)
-        agent_id = activation.agent_id
-        if self._activations.get((agent_id.type, agent_id.key)) is activation:
-            del self._activations[agent_id.type, agent_id.key]
-        there = self._by_partition.get((agent_id.type, activation.partition))
-        if there is not None:
-            there.discard(activation)
-            if not there:
-                del self._by_partition[agent_id.type, activation.partition]
+        self._deactivation.forget(activation)
+        self._activations.forget(activation)
 
     def _go_on(self, activation: Activation) -> None:
-        """Serve an agent for whom something waits, unless that is being done."""
-        self._busy.add(activation)
-        self._idle.clear()
-        if not activation.is_served and self._tasks is not None:
-            activation.is_served = True
+        """Serve an agent for whom something waits, by one more task if it may have that."""
+        self._activations.set_busy(activation)
+        may_have = activation.mailbox.max_concurrency
+        if activation.server_count < may_have and self._tasks is not None:
+            activation.server_count += 1
             self._start(self._serve(activation), f"agent {activation.agent_id}")
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -543,15 +438,20 @@ class TurnRunner:
         give_way_at = at + SLICE_S
         try:
             while self._tasks is not None and not task.cancelling():
-                if activation.is_retired and not mailbox.is_running:
-                    self._begin_close(activation)
+                if activation.is_retired:
+                    if mailbox.is_running:
+                        break  # the end of the last of them goes on
+                    self._instances.begin_close(activation)
                 if activation.closing is not None:
                     break  # its end goes on
                 if at >= self.lease_until:
                     break  # all of it is about to be dropped
                 item = mailbox.next(at, events=not self._is_paused)
                 if item is None:
+                    self._retries.wake_when_due(activation, at)
                     break
+                if mailbox.max_concurrency > 1 and mailbox.is_waiting:
+                    self._go_on(activation)
                 await InContext(self._run(activation, item), Context())
                 at = now()
                 if at >= give_way_at and not task.cancelling():
@@ -559,7 +459,7 @@ class TurnRunner:
                     at = now()
                     give_way_at = at + SLICE_S
         finally:
-            activation.is_served = False
+            activation.server_count -= 1
         if task.cancelling() and not mailbox.is_idle and activation.closing is None:
             self._go_on(activation)
         else:
@@ -587,7 +487,7 @@ class TurnRunner:
             if self.tracer is None:
                 await self._handle_event(turn, delivery, incoming)
             else:
-                envelope = _readable(incoming.envelope)
+                envelope = readable(incoming.envelope)
                 with self.tracer.process_event(delivery, envelope, turn.activation.partition):
                     await self._handle_event(turn, delivery, incoming)
         except NOT_OF_THE_TURN:
@@ -595,7 +495,7 @@ class TurnRunner:
         except BaseException as error:
             if self._is_stopping(turn, error):
                 raise
-            policy, is_leaving = self._policy_of(turn), self._is_leaving(turn.activation)
+            policy, is_leaving = self._policy_of(turn), turn.activation.place in self._leaving
             if turn.era == turn.activation.era:
                 self._retries.fail(turn, delivery, incoming, error, policy, is_leaving=is_leaving)
         self._end(turn)
@@ -617,7 +517,7 @@ class TurnRunner:
                 await run_through(result, send_nowhere, None)
 
     def _policy_of(self, turn: Turn) -> Policy:
-        factory = self._factories.get(turn.activation.agent_id.type)
+        factory = self._instances.factories.get(turn.activation.agent_id.type)
         return DEFAULT_POLICY if factory is None else factory.policy
 
     async def _run_call(self, turn: Turn, call: Call) -> None:
@@ -626,7 +526,7 @@ class TurnRunner:
             if self.tracer is None:
                 turn.reply = await self._handle_call(turn, call)
             else:
-                envelope = _readable(lambda: self._codec.decode_payload(call.payload))
+                envelope = readable(lambda: self._codec.decode_payload(call.payload))
                 with self.tracer.process_call(call, envelope, turn.activation.partition):
                     turn.reply = await self._handle_call(turn, call)
         except NOT_OF_THE_TURN:
@@ -639,7 +539,7 @@ class TurnRunner:
 
     async def _handle_call(self, turn: Turn, call: Call) -> Reply:
         envelope = self._codec.decode_payload(call.payload)
-        message = self._read(envelope)
+        message = self.payloads.read(envelope)
         context = context_of_call(call, envelope, turn.token)
         result = await self._handle(turn, message, context)
         if inspect.isasyncgen(result):
@@ -657,7 +557,7 @@ class TurnRunner:
 
         async def send(answer: Any) -> None:
             payload = await self._answer(turn, answer, context)
-            if turn.era == self._era:
+            if turn.era == self._endings.era:
                 self._output.reply(Reply(call.id, payload, last=False))
 
         with MessageHandlerContext.populate_context(agent_id):
@@ -667,12 +567,12 @@ class TurnRunner:
     async def _answer(self, turn: Turn, result: Any, context: MessageContext) -> bytes:
         if self._on_response is not None:
             result = await self._on_response(result, turn.activation.agent_id, context.sender)
-        return self._encode(result)
+        return self.payloads.write(result)
 
     async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
         activation = turn.activation
         with MessageHandlerContext.populate_context(activation.agent_id):
-            agent = activation.instance or await self._instantiate(activation)
+            agent = activation.instance or await self._instances.of(activation)
             try:
                 return await agent.on_message(message, context)
             except (CantHandleException, Reject, RemoteAgentError):
@@ -683,9 +583,8 @@ class TurnRunner:
 
     def _begin(self, activation: Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
         turn = Turn(activation, turn_id, delivery, self)
-        turn.era = self._era if delivery is None else activation.era
-        self._busy.add(activation)
-        self._idle.clear()
+        turn.era = self._endings.era if delivery is None else activation.era
+        self._activations.set_busy(activation)
         activation.untold_count += 1
         self._turns[turn_id] = turn
         return turn
@@ -715,9 +614,11 @@ class TurnRunner:
         self._close_turn(turn)
         if turn.delivery is not None:
             activation.ended.append(turn)
+            if activation.mailbox.released:
+                self._endings.give_back(activation)
         if not turn.unconfirmed:
             self.tell(turn)
-        if not activation.mailbox.is_idle:
+        if activation.mailbox.is_waiting:
             self._go_on(activation)
 
     def _close_turn(self, turn: Turn) -> None:
@@ -735,118 +636,44 @@ class TurnRunner:
         if not activation.is_idle:
             return
         if activation.is_retired:
-            self._begin_close(activation)
+            self._instances.begin_close(activation)
             return
-        place = (activation.agent_id.type, activation.partition)
+        place = activation.place
         if place in self._leaving and self._tasks is not None:
-            grant = self._leaving[place]
-            if self._give_up(place):
+            grant = self._give_up(place)
+            if grant is not None:
                 self._output.surrendered(Partitions(place[0], ((place[1], grant),)))
             elif not activation.is_idle:
                 return  # it is being closed
         elif activation.instance is None:
-            self._forget(activation)  # it cannot be made, or has nothing to do here
-        self._busy.discard(activation)
-        if not self._busy:
-            self._idle.set()
+            if not activation.mailbox.is_fenced:
+                self._forget(activation)
+        elif activation.is_made:
+            self._deactivation.rest(activation)
+            if not activation.is_idle:
+                return  # there are too many
+        self._activations.set_idle(activation)
 
-    def _give_up(self, place: tuple[str, int]) -> bool:
-        """Let go of a partition that is asked for, if nothing of it runs; whether it was.
+    def _give_up(self, place: Place) -> Grant | None:
+        """Let go of a partition that is asked for, if nothing of it runs; the grant it had then.
 
         First its agents are closed; the end of the last asks again.
         """
-        activations = self._by_partition.get(place, set())
+        activations = self._activations.at(place)
         if not all(activation.is_idle for activation in activations):
-            return False
-        factory = self._factories.get(place[0])
-        for activation in activations:
-            self._let_go_of_instance(activation, factory)
-        if not all(activation.is_idle for activation in activations):
-            return False
-        self._given_up[place] = self._leaving.pop(place)
-        for activation in list(activations):
-            self._forget(activation)
-            self._busy.discard(activation)
-        return True
-
-    def _let_go_of_instance(self, activation: Activation, factory: AgentFactory | None) -> None:
-        if factory is not None and factory.makes_new:
-            self._begin_close(activation)
-        else:
-            activation.instance = None
-
-    def _begin_close(self, activation: Activation) -> None:
-        """Close its instance, if it has one; until that has ended it is busy and has no turn."""
-        instance, activation.instance, activation.is_retired = activation.instance, None, False
-        if instance is None:
-            return
-        closing = activation.closing = asyncio.get_running_loop().create_future()
-        self._busy.add(activation)
-        self._idle.clear()
-
-        def ended() -> None:
-            closing.set_result(None)
-            activation.closing = None
-            if activation.mailbox.is_idle:
-                self._check(activation)
-            else:
-                self._go_on(activation)
-
-        self._closings.begin(instance, activation.agent_id, ended)
-
-    async def _instantiate(self, activation: Activation) -> Agent:
-        """The instance, made when there is none: once, however many ask while it is being made."""
-        while activation.making is not None:
-            await asyncio.wait([activation.making])
-        if activation.instance is None:
-            activation.making = asyncio.get_running_loop().create_future()
-            try:
-                activation.instance = await self._make(activation.agent_id)
-            finally:
-                activation.making.set_result(None)
-                activation.making = None
-                self._check(activation)
-        return activation.instance
-
-    async def _make(self, agent_id: AgentId) -> Agent:
-        factory = self._factories.get(agent_id.type)
-        if factory is None:
-            msg = f"agent type {agent_id.type!r} is not registered here"
-            raise NotFound(msg)
-        with AgentInstantiationContext.populate_context((self._runtime, agent_id)):
-            try:
-                made = factory.make()
-                agent: Agent = await made if inspect.isawaitable(made) else made
-            except Exception as error:
-                if factory.makes_new:  # a program's code, like a handler
-                    raise raised_by_agent(error) from error
-                raise
-        expected = factory.expected_class
-        if expected is not None and not isinstance(agent, expected):
-            made_class = type(agent).__name__
-            msg = f"the factory of {agent_id.type!r} made a {made_class}, not a {expected.__name__}"
-            raise TypeError(msg)
-        return agent
-
-    def _read(self, envelope: Envelope) -> Any:
-        if not envelope.type_name and envelope.data in NO_VALUE:
             return None
-        return self._serializers.deserialize(
-            envelope.data, envelope.type_name, envelope.content_type
-        )
+        for activation in activations:
+            self._instances.let_go(activation)
+        if not all(activation.is_idle for activation in activations):
+            return None
+        for activation in activations:
+            self._forget(activation)
+            self._activations.set_idle(activation)
+        return self._leaving.give_up(place)
 
-    def _encode(self, result: Any) -> bytes:
-        if result is None:
-            return self._codec.encode_payload(Envelope("", JSON_DATA_CONTENT_TYPE, b"null", ""))
-        payload = self._codec.encode_payload(Envelope(*self._serializers.serialize(result), ""))
-        if len(payload) > self.max_payload_bytes:
-            raise ResourceExhausted(too_large("reply", len(payload), self.max_payload_bytes))
-        return payload
-
-
-def _readable(envelope: Callable[[], Envelope]) -> Envelope | None:
-    """What was sent about a message; None for one that the turn will find it cannot read."""
-    try:
-        return envelope()
-    except InvalidMessage:
-        return None
+    def _changed(self, activation: Activation) -> None:
+        """Its instance has been made or closed: see what may go on."""
+        if activation.mailbox.is_idle:
+            self._check(activation)
+        else:
+            self._go_on(activation)

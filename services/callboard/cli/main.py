@@ -133,6 +133,22 @@ def worker(
             "(CALLBOARD_CLIENT_ID)",
         ),
     ] = None,
+    idle_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long an agent may be idle before it is closed; 0: for ever. "
+            "(CALLBOARD_IDLE_TIMEOUT_S; default 900)",
+        ),
+    ] = None,
+    max_instances: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            help="How many agents there may be before those idle longest are closed. "
+            "(CALLBOARD_MAX_INSTANCES; default 10000)",
+        ),
+    ] = None,
     health_address: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +173,8 @@ def worker(
         reconnect_timeout_s=reconnect_timeout,
         drain_timeout_s=drain_timeout,
         client_id=client_id,
+        idle_timeout_s=idle_timeout,
+        max_instances=max_instances,
         health_address=health_address,
     )
 

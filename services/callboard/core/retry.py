@@ -1,4 +1,4 @@
-"""How often the event of a failed turn is tried, and when next."""
+"""How the turns of an agent type run: how many at once, how often, how long."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_DOUBLINGS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How the turns of an agent type's events are treated when they fail.
+    """How the turns of an agent type run, and how those of events are treated when they fail.
 
     Attributes:
         max_attempts: How many turns an event may have, at least 1; after the last it becomes a dead
@@ -32,6 +32,8 @@ class Policy:
         backoff_max_s: The longest of these waits before it is cut, at most 30 days.
         turn_timeout_s: Seconds after which the turn of an event is cancelled and has failed, at
             most 30 days; None: it may take for ever. Calls have their deadline.
+        max_concurrency: How many turns of one agent, of events and calls, may run at once; at least
+            1. Events begin in order, whatever it is; above 1 they may end in any.
 
     Raises:
         InvalidPolicy: If a number breaks its rule.
@@ -41,11 +43,14 @@ class Policy:
     backoff_s: float = 0.1
     backoff_max_s: float = 30.0
     turn_timeout_s: float | None = None
+    max_concurrency: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            msg = f"max_attempts is a whole number, 1 or more, not {self.max_attempts!r}"
-            raise InvalidPolicy(msg)
+        for name in ("max_attempts", "max_concurrency"):
+            count = getattr(self, name)
+            if not isinstance(count, int) or count < 1:
+                msg = f"{name} is a whole number, 1 or more, not {count!r}"
+                raise InvalidPolicy(msg)
         for name in ("backoff_s", "backoff_max_s"):
             _check(name, getattr(self, name))
         if self.turn_timeout_s is not None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
+from callboard.agent.deactivation import DEFAULT_MAX_INSTANCES
 from callboard.agent.intervention import InterventionHandler
 from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.core.broker import Broker, BrokerLimits
@@ -53,6 +54,8 @@ class LocalRuntime(BaseRuntime):
         intervention_handlers: Sequence[InterventionHandler] | None = None,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
         limits: BrokerLimits | None = None,
+        idle_timeout_s: float = 0.0,
+        max_instances: int = DEFAULT_MAX_INSTANCES,
     ) -> None:
         """Describe it; nothing is opened before `start`.
 
@@ -60,10 +63,19 @@ class LocalRuntime(BaseRuntime):
             intervention_handlers: See messages before they are taken, in this order.
             call_timeout_s: How long a call may take that names no time.
             limits: The bounds of the broker; None for a host's defaults.
+            idle_timeout_s: How long an agent may be idle before it is closed and forgotten, with
+                the state that it has in itself. 0, the default: for ever, as in a notebook an hour
+                may lie between two cells.
+            max_instances: How many agents there may be before those idle longest are closed; those
+                that are busy are not.
         """
         codec = CloudEventCodec()
         super().__init__(
-            codec, intervention_handlers=intervention_handlers, call_timeout_s=call_timeout_s
+            codec,
+            intervention_handlers=intervention_handlers,
+            call_timeout_s=call_timeout_s,
+            idle_timeout_s=idle_timeout_s,
+            max_instances=max_instances,
         )
         self._broker = Broker(1, limits or BrokerLimits())
         self._engine = MemoryEngine()
@@ -118,11 +130,14 @@ class LocalRuntime(BaseRuntime):
         self._refuse_in_turn("stopped")
         while not condition():
             self._changed.clear()
-            waiter = asyncio.ensure_future(self._changed.wait())
+            waiters: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
+            if not self._runner.is_idle:  # the last agent to close changes nothing else
+                waiters.append(asyncio.ensure_future(self._runner.wait_idle()))
             try:
-                await asyncio.wait([waiter, running], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([*waiters, running], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                waiter.cancel()
+                for waiter in waiters:
+                    waiter.cancel()
             if running.done():
                 break
         if self._running is running:

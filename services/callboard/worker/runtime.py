@@ -18,6 +18,7 @@ from uuid import uuid4
 from callboard.agent.base_runtime import DEFAULT_CALL_TIMEOUT_S, BaseRuntime
 from callboard.agent.calls_made import hear, resolve
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, is_in_close
+from callboard.agent.deactivation import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_MAX_INSTANCES
 from callboard.agent.intervention import InterventionHandler
 from callboard.agent.publishes import Done, UnconfirmedPublishes
 from callboard.core.errors import (
@@ -85,6 +86,8 @@ class WorkerRuntime(BaseRuntime):
         reconnect_timeout_s: float | None = None,
         drain_timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S,
         call_timeout_s: float = DEFAULT_CALL_TIMEOUT_S,
+        idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S,
+        max_instances: int = DEFAULT_MAX_INSTANCES,
         intervention_handlers: Sequence[InterventionHandler] | None = None,
         extra_grpc_config: Sequence[tuple[str, int | str]] = (),
     ) -> None:
@@ -99,6 +102,10 @@ class WorkerRuntime(BaseRuntime):
             drain_timeout_s: How long `stop` lets turns go on, and agents close, before it cancels
                 the turns. Those agents then have `LAST_CLOSES_S` to close.
             call_timeout_s: How long a call may take that names no time.
+            idle_timeout_s: How long an agent may be idle before it is closed and forgotten; its
+                next message makes a new one. 0: for ever.
+            max_instances: How many agents there may be before those idle longest are closed; those
+                that are busy are not.
             intervention_handlers: See messages before they leave, in this order.
             extra_grpc_config: Options for the gRPC channel, after Callboard's own.
         """
@@ -106,6 +113,8 @@ class WorkerRuntime(BaseRuntime):
             CloudEventCodec(),
             intervention_handlers=intervention_handlers,
             call_timeout_s=call_timeout_s,
+            idle_timeout_s=idle_timeout_s,
+            max_instances=max_instances,
             close_timeout_s=min(DEFAULT_CLOSE_TIMEOUT_S, max(drain_timeout_s, LAST_CLOSES_S)),
         )
         self._address = host_address.removeprefix("http://").rstrip("/")

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from callboard.agent.deactivation import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_MAX_INSTANCES
 from callboard.core.identity import check_key
 from callboard.wire.endpoint import check_endpoint
 from callboard.worker.runtime import (
@@ -62,6 +63,8 @@ class WorkerSettings(ClientSettings):
         drain_timeout_s: Seconds that turns may go on once the worker is asked to leave.
         client_id: Names the worker over restarts, so that its agents come back to it; None makes
             a new name for each process.
+        idle_timeout_s: Seconds that an agent may be idle before it is closed; 0: for ever.
+        max_instances: Agents that there may be before those idle longest are closed.
         health_address: Where to answer probes, as ``host:port``; port 0 takes a free one, None
             answers none. See `callboard.worker.health`.
     """
@@ -69,6 +72,8 @@ class WorkerSettings(ClientSettings):
     reconnect_timeout_s: Seconds | None = None
     drain_timeout_s: Seconds = DEFAULT_DRAIN_TIMEOUT_S
     client_id: Annotated[str, AfterValidator(_checked_client_id)] | None = None
+    idle_timeout_s: Seconds = DEFAULT_IDLE_TIMEOUT_S
+    max_instances: Annotated[int, Field(ge=0)] = DEFAULT_MAX_INSTANCES
     health_address: ListenAddress | None = None
 
     def runtime(self) -> WorkerRuntime:
@@ -79,4 +84,6 @@ class WorkerSettings(ClientSettings):
             connect_timeout_s=self.connect_timeout_s,
             reconnect_timeout_s=self.reconnect_timeout_s,
             drain_timeout_s=self.drain_timeout_s,
+            idle_timeout_s=self.idle_timeout_s,
+            max_instances=self.max_instances,
         )

@@ -1,0 +1,101 @@
+"""How the ends of turns are told: when all that they published is confirmed, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from callboard.agent.turn import Release, Turn
+from callboard.core.frames import (
+    ACCEPTED,
+    CallFailure,
+    Outcome,
+    Partitions,
+    Rejected,
+    Released,
+    Reply,
+    clipped,
+)
+
+if TYPE_CHECKING:
+    from callboard.agent.turn import Activation
+    from callboard.core.event import Delivery
+
+
+class TurnOutput(Protocol):
+    """Where the runner tells what came of deliveries, calls and partitions. Nothing here waits."""
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery has ended."""
+        ...
+
+    def reply(self, reply: Reply) -> None:
+        """A call is answered."""
+        ...
+
+    def surrendered(self, partitions: Partitions) -> None:
+        """No turn of these partitions runs or will run, and their agents are closed."""
+        ...
+
+
+class Endings:
+    """Tells how turns have ended that have nothing unconfirmed left.
+
+    One that is followed by another attempt of the same event is told to nobody, but in its place:
+    all that the attempts published is confirmed first.
+
+    Attributes:
+        era: Of calls, which rises when nobody waits for the answers to those that there are. Those
+            of an earlier one are told to nobody; events have the eras of their agents.
+    """
+
+    def __init__(self, output: TurnOutput) -> None:
+        self._output = output
+        self.era = 0
+
+    def tell(self, turn: Turn) -> None:
+        """``turn`` has ended, and what it published is confirmed or refused.
+
+        Tell of it, in the order in which events have ended, and of those that waited behind it.
+        """
+        if turn.delivery is None:
+            self._tell_call(turn)
+        self.tell_events(turn.activation)
+
+    def tell_events(self, activation: Activation) -> None:
+        """Tell of the events of an agent that have ended, as far as nothing is unconfirmed."""
+        ended = activation.ended
+        while ended and not ended[0].unconfirmed:
+            turn = ended.popleft()
+            activation.untold_count -= 1
+            if turn.era == activation.era:
+                self._tell_event(turn)
+
+    def give_back(self, activation: Activation) -> None:
+        """Put what is given back, and may be told now, behind the turns that have ended.
+
+        What waited for its next attempt waits for the rest of that time elsewhere.
+        """
+        for _, delivery, due in activation.mailbox.take_released():
+            rest_s = 0.0 if due is None else max(0.0, due - asyncio.get_running_loop().time())
+            outcome = Released(rest_s, delivery.failed_turns)
+            activation.ended.append(Release(delivery, outcome, activation.era))
+            activation.untold_count += 1
+
+    def _tell_event(self, turn: Turn | Release) -> None:
+        outcome = turn.outcome
+        if outcome is None:
+            return
+        if turn.error is not None and outcome is ACCEPTED:
+            outcome = Rejected("publish_refused", clipped(str(turn.error)))
+        assert turn.delivery is not None  # noqa: S101 (for the type checker)
+        self._output.settle(turn.delivery, outcome)
+
+    def _tell_call(self, turn: Turn) -> None:
+        turn.activation.untold_count -= 1
+        reply = turn.reply
+        assert reply is not None  # noqa: S101 (for the type checker: the turn of a call has ended)
+        if turn.error is not None and reply.error is None:
+            reply = Reply(reply.call_id, b"", CallFailure.of(turn.error))
+        if turn.era == self.era:
+            self._output.reply(reply)
