@@ -197,12 +197,6 @@ def of_several_that_failed_the_first_is_released_for_all(patch: Patch) -> None:
 
 
 @fault
-def what_is_given_back_and_not_told_is_not_claimed(patch: Patch) -> None:
-    """Another host finds that what its workers have is no run."""
-    patch.setattr(Mailbox, "held", property(lambda self: [each[1] for each in self._events]))
-
-
-@fault
 def another_host_finds_no_fence(patch: Patch) -> None:
     """Even when it has not heard of the release."""
 
