@@ -410,7 +410,7 @@ def test_limits_are_all_that_the_environment_alone_sets() -> None:
     """Each setting of a host but its addresses and engine is a key of ``host.limits``."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     keys = schema["properties"]["host"]["properties"]["limits"]["properties"].keys()
-    settings = HostSettings.model_fields.keys() - {"address", "operators_address", "engine"}
+    settings = HostSettings.model_fields.keys() - {"address", "operators_address", "engine", "data"}
     assert keys == {to_camel(name) for name in settings}
     rendered = render({"host": {"limits": dict.fromkeys(keys, 7)}})
     (pod,) = (pod for name, pod in pods(rendered) if name.startswith("StatefulSet/"))

@@ -11,7 +11,7 @@ import pytest
 from callboard.core.limits import BrokerLimits
 from callboard.host.settings import HostSettings
 
-ON_THE_COMMAND_LINE = {"address", "operators_address", "engine"}
+ON_THE_COMMAND_LINE = {"address", "operators_address", "engine", "data"}
 NOT_SET_FROM_OUTSIDE = {
     "max_call_bytes",
     "max_answers_waiting",

@@ -82,11 +82,18 @@ class ModelEngine(MemoryEngine):
             self._ledger.dies(event_id, letter.delivery.agent, letter.reason)
         numbers = self.commit_now(commit)
         given = iter(numbers)
+        for incarnation in commit.origins_gone:
+            disk.origins.pop(incarnation, None)
         for append in commit.appends:
             for agent in append.targets:
                 position = next(given)
                 disk.events[position] = Delivery(position, agent, append.event)
             self._note_origin(append)
+        for letter, _ in commit.replays:
+            position = next(given)
+            if position:
+                delivery = letter.delivery
+                disk.events[position] = Delivery(position, delivery.agent, delivery.event)
         for changed in commit.changed:
             if changed.position in disk.events:
                 disk.events[changed.position] = replace(changed)
@@ -106,8 +113,6 @@ class ModelEngine(MemoryEngine):
             )
         for token in commit.sessions_gone:
             disk.sessions.pop(token, None)
-        for incarnation in commit.origins_gone:
-            disk.origins.pop(incarnation, None)
 
     def _note_origin(self, append: Append) -> None:
         incarnation = append.session.origin.incarnation

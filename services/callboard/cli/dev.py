@@ -88,14 +88,15 @@ def run(
     options += [f"--log-level={log_level}"] * (log_level is not None)
     options += [f"--log-format={log_format}"] * (log_format is not None)
     sys.path.insert(0, str(Path.cwd()))
-    asyncio.run(_develop(targets, settings.address, worker_count, options))
+    asyncio.run(_develop(targets, settings, worker_count, options))
 
 
 async def _develop(
-    targets: Sequence[str], address: str, worker_count: int, options: Sequence[str]
+    targets: Sequence[str], settings: HostSettings, worker_count: int, options: Sequence[str]
 ) -> None:
     names = [f"worker-{number}" for number in range(1, worker_count + 1)]
     terminal = Terminal(["dev", "host", *names])
+    terminal.show("dev", f"the host keeps events by the engine {settings.engine}")
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def show(line: str) -> None:
@@ -106,7 +107,9 @@ async def _develop(
     with StopSignals() as signals:
         async with (
             run_child(
-                ["host", "--address", address, *options], show, is_coloured=terminal.is_coloured
+                ["host", "--address", settings.address, *options],
+                show,
+                is_coloured=terminal.is_coloured,
             ) as host,
             signals.cut_short(),
         ):

@@ -16,12 +16,9 @@ END_S = 8.0
 """How long the end may take: 5 s for calls that are open, 2 for the last traces."""
 
 
-def run(*, address: str | None, operators_address: str | None, engine: str | None) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    settings = read_settings(
-        HostSettings, address=address, operators_address=operators_address, engine=engine
-    )
-    loop.run(_serve(settings))
+def run(**given: object) -> None:
+    """Serve until SIGTERM or SIGINT. ``given`` are settings that the command line names."""
+    loop.run(_serve(read_settings(HostSettings, **given)))
 
 
 async def _serve(settings: HostSettings) -> None:
@@ -33,6 +30,7 @@ async def _serve(settings: HostSettings) -> None:
             host = Host(
                 settings.address,
                 operators_address=settings.operators_address,
+                engine=settings.new_engine(),
                 limits=settings.limits,
                 autogen_message_bytes=settings.autogen_message_bytes,
                 operators_interceptors=interceptors_of(provider),

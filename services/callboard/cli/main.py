@@ -88,7 +88,18 @@ def host(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="Where events are kept: memory. (CALLBOARD_ENGINE; default memory)"),
+        typer.Option(
+            help="Where events are kept: memory, lost with the host, or sqlite, a file that the "
+            "next one finds. (CALLBOARD_ENGINE; default memory)"
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The directory of that file, made when it is missing. "
+            "(CALLBOARD_DATA; default callboard-data)",
+        ),
     ] = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -100,7 +111,9 @@ def host(
     limits: CALLBOARD_MAX_EVENT_BYTES and others.
     """
     begin(log_level, log_format, debug=debug)
-    module("host").run(address=address, operators_address=operators_address, engine=engine)
+    module("host").run(
+        address=address, operators_address=operators_address, engine=engine, data=data
+    )
 
 
 @app.command()

@@ -27,7 +27,8 @@ class Engine(Protocol):
     An event is kept from the append that brings it, under a position for each target, until a
     commit names that position in ``removed`` or ``dead``. A publisher is kept, with the highest
     number of its appends and the refused ones among the latest, until a commit names it in
-    ``origins_gone``; those without an incarnation are not.
+    ``origins_gone``, which counts before the appends of the same commit; those without an
+    incarnation are not.
     """
 
     @property

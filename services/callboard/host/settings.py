@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from callboard.core.broker import BrokerLimits
+from callboard.engine.contract import Engine
+from callboard.engine.memory import MemoryEngine
+from callboard.engine.sqlite import SqliteEngine
 from callboard.host.autogen.client import MESSAGE_BYTES
 from callboard.host.host import DEFAULT_ADDRESS
 from callboard.wire.endpoint import check_endpoint
@@ -31,6 +35,7 @@ class HostSettings(BaseSettings):
         address: Where to serve workers, as ``host:port``; port 0 takes a free one.
         operators_address: Where to serve tools; None is the next port up, or a free one for port 0.
         engine: Where events are kept.
+        data: The directory in which the engine keeps them, if it outlives the process.
         partitions: As in `BrokerLimits`, like all below.
         delivery_window: Deliveries out by agent type and session.
         agent_share: Deliveries out for one agent; at most ``delivery_window``.
@@ -53,7 +58,8 @@ class HostSettings(BaseSettings):
 
     address: ListenAddress = DEFAULT_ADDRESS
     operators_address: ListenAddress | None = None
-    engine: Literal["memory"] = "memory"
+    engine: Literal["memory", "sqlite"] = "memory"
+    data: Path = Path("callboard-data")
     partitions: PositiveInt = _LIMITS.partitions
     delivery_window: PositiveInt = _LIMITS.delivery_window
     agent_share: PositiveInt = _LIMITS.agent_share
@@ -80,6 +86,14 @@ class HostSettings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    def new_engine(self) -> Engine:
+        """Where events are kept; opened by the host."""
+        match self.engine:
+            case "memory":
+                return MemoryEngine()
+            case "sqlite":
+                return SqliteEngine(self.data, publish_window=self.publish_window)
 
     @property
     def limits(self) -> BrokerLimits:

@@ -1,0 +1,127 @@
+"""A commit as the rows of tables, read off before the thread that writes them has it.
+
+The broker goes on meanwhile, and changes what a commit refers to.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from callboard.core.commit import Commit
+    from callboard.core.event import Address, Event
+
+MAX_INTEGER = (1 << 63) - 1
+"""The largest that SQLite has. The protocol's go beyond it, those of honest peers do not."""
+
+Value: TypeAlias = "str | bytes | int | float | None"
+Row: TypeAlias = "tuple[Value, ...]"
+
+NewEvent: TypeAlias = "tuple[Row, tuple[Address, ...]]"
+"""An event's row from ``kept_at`` on, and for whom it is."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """A commit; fields as there, rows as in the schema.
+
+    Attributes:
+        replays: The position of the dead letter, and the event that takes its place.
+        dead: Without ``event_id``.
+        answered: By incarnation, the highest number of its appends.
+        refused: Incarnations and numbers.
+    """
+
+    appends: list[NewEvent]
+    replays: list[tuple[int, NewEvent]]
+    drops: list[int]
+    removed: list[int]
+    changed: list[Row]
+    dead: list[tuple[int, *tuple[Value, ...]]]
+    types: list[Row]
+    types_gone: list[Row]
+    sessions: list[Row]
+    sessions_gone: list[Row]
+    origins_gone: list[Row]
+    answered: dict[str, int] = field(default_factory=dict)
+    refused: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def has_presence(self) -> bool:
+        """Whether anything is to be kept of types, sessions and publishers."""
+        return bool(
+            self.answered
+            or self.types
+            or self.types_gone
+            or self.sessions
+            or self.sessions_gone
+            or self.origins_gone
+        )
+
+
+def rows_of(commit: Commit, now: float, behind_s: float) -> Rows:
+    """The rows of ``commit``.
+
+    Args:
+        commit: What the broker has just given.
+        now: The time, of the wall clock.
+        behind_s: How far the broker's clock is behind that.
+    """
+    rows = Rows(
+        appends=[(_event_row(a.event, now), a.targets) for a in commit.appends if a.targets],
+        replays=[
+            (
+                letter.delivery.position,
+                (_event_row(letter.delivery.event, now), (letter.delivery.agent,)),
+            )
+            for letter, _ in commit.replays
+        ],
+        drops=[drop.position for drop in commit.drops],
+        removed=commit.removed,
+        changed=[(each.failed_turns, each.losses, each.position) for each in commit.changed],
+        dead=[
+            (
+                delivery.position,
+                *delivery.agent,
+                delivery.failed_turns,
+                delivery.losses,
+                delivery.attempt,
+                reason,
+                at + behind_s,
+                detail,
+            )
+            for delivery, reason, detail, at in commit.dead
+        ],
+        types=[(each.name, json.dumps(each.patterns)) for each in commit.types],
+        types_gone=_column(commit.types_gone),
+        sessions=[(each.token, each.client_id, each.incarnation) for each in commit.sessions],
+        sessions_gone=_column(commit.sessions_gone),
+        origins_gone=_column(commit.origins_gone),
+    )
+    for append in commit.appends:
+        incarnation = append.session.origin.incarnation
+        if incarnation:
+            number = min(append.number, MAX_INTEGER)
+            rows.answered[incarnation] = number
+            if append.refusal is not None:
+                rows.refused.append((incarnation, number))
+    return rows
+
+
+def _event_row(event: Event, now: float) -> Row:
+    return (
+        now,
+        event.topic_type,
+        event.topic_source,
+        *(event.sender or (None, None)),
+        *(event.hop or (None, None)),
+        event.content,
+    )
+
+
+def _column(values: Iterable[Value]) -> list[Row]:
+    return [(each,) for each in values]

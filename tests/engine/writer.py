@@ -1,0 +1,38 @@
+"""Commits to the engine in the directory that it is called with until it is killed.
+
+Each commit brings two events of two agents each, and settles those of the one before the last. When
+it has returned its number is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from callboard.core.commit import Commit
+from callboard.engine.sqlite import SqliteEngine
+from engine.commits import append, event
+
+TWO = (("a", "x"), ("b", "x"))
+
+
+async def write(directory: Path) -> None:
+    engine = SqliteEngine(directory)
+    kept = await engine.open()
+    number = max((each.answered for each in kept.origins), default=0) // 2
+    recent = [[], [each.position for each in await engine.waiting()]]
+    while True:
+        number += 1
+        appends = [
+            append(2 * number + part - 1, *TWO, of="writer", event=event(f"{number}.{part}"))
+            for part in range(2)
+        ]
+        settled = recent.pop(0)
+        recent.append(list(await engine.commit(Commit(appends=appends, removed=settled))))
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(write(Path(sys.argv[1])))
