@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -28,21 +28,24 @@ CALLBOARD = Path(sys.executable).with_name("callboard")
 
 
 LEASE_S = "3"
-"""Of hosts: shorter than by default, so that who was killed is not waited for so long."""
+"""Of hosts: shorter than by default, so that who was killed is not waited for so long.
+
+A test whose workers are to outlive their host sets ``CALLBOARD_LEASE_S``.
+"""
 
 
 class Process:
     """A ``callboard`` command in a child process.
 
-    Its logs go to a file, where nobody has to read them.
+    Its logs go to a file, where nobody has to read them. ``under`` is a command that runs it.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, under: Sequence[str] = ()) -> None:
         self.log = TemporaryFile("w+")  # noqa: SIM115 (closed by `Cluster.kill`)
         self.child = subprocess.Popen(
-            [CALLBOARD, *arguments],
+            [*under, CALLBOARD, *arguments],
             cwd=TESTS,
-            env=os.environ | {"CALLBOARD_LEASE_S": LEASE_S},
+            env={"CALLBOARD_LEASE_S": LEASE_S} | os.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -77,8 +80,9 @@ class Process:
 class Cluster:
     """A host and workers, each a process. All methods block; tests call them in a thread."""
 
-    def __init__(self) -> None:
-        self.host = Process("host", "--address", "127.0.0.1:0")
+    def __init__(self, *host_options: str) -> None:
+        self._host_options = host_options
+        self.host = Process("host", "--address", "127.0.0.1:0", *host_options)
         self.workers: list[Process] = []
         self.address = self.host.wait_for("listening on ")
 
@@ -90,10 +94,13 @@ class Cluster:
         return worker
 
     def replace_host(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End the host, and start another one at its address, which knows nothing."""
+        """End the host, and start another one at its address.
+
+        It knows nothing, unless the engine outlives its hosts.
+        """
         self.host.stop(how)
         self.host.log.close()
-        self.host = Process("host", "--address", self.address)
+        self.host = Process("host", "--address", self.address, *self._host_options)
         self.host.wait_for("listening on ")
 
     def stop(self) -> None:
@@ -111,9 +118,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster(workers: int, setup: str = "behaviour.agents:setup") -> Iterator[Cluster]:
+def cluster(
+    workers: int, setup: str = "behaviour.agents:setup", *host_options: str
+) -> Iterator[Cluster]:
     """A host with so many workers, stopped in good order at the end."""
-    made = Cluster()
+    made = Cluster(*host_options)
     try:
         for _ in range(workers):
             made.start_worker(setup)
