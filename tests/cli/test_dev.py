@@ -61,6 +61,7 @@ def test_it_runs_a_host_and_two_workers(dev: Running) -> None:
 
     assert result.stdout == data + "\n"
     assert dev.line("listening on ").startswith("host     | ")
+    assert dev.line("the host keeps events by the engine memory").startswith("dev      | ")
     assert len(children_of(dev.process.pid)) == 3
 
 

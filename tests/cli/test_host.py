@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,23 @@ def test_limits_come_from_the_environment(commands: Commands) -> None:
     assert large.code == 1
     assert large.complaint.startswith("RESOURCE_EXHAUSTED: the event has ")
     assert large.complaint.endswith(" bytes, the host takes at most 300")
+
+
+def test_the_engine_and_its_directory_come_from_the_environment(
+    commands: Commands, tmp_path: Path
+) -> None:
+    """CALLBOARD_ENGINE and CALLBOARD_DATA; the default directory is below the current one."""
+    engine = {"CALLBOARD_ENGINE": "sqlite"}
+    here = commands.start("host", "--address", "127.0.0.1:0", cwd=tmp_path, env=engine)
+    there, _ = commands.host(env={**engine, "CALLBOARD_DATA": str(tmp_path / "there")})
+    here.line("listening on ")
+
+    assert (tmp_path / "callboard-data" / "callboard.db").exists()
+    assert (tmp_path / "there" / "callboard.db").exists()
+    for each in (here, there):
+        each.terminate()
+        assert each.wait() == 0
+        assert not [line for line in each.err if "kept in memory" in line]
 
 
 def test_logs_as_json(commands: Commands) -> None:
