@@ -91,6 +91,10 @@ class Activations:
         self._busy.add(activation)
         self._idle.clear()
 
+    def is_busy(self, activation: Activation) -> bool:
+        """Whether the agent has something to do, as far as was said."""
+        return activation in self._busy
+
     def set_idle(self, activation: Activation) -> None:
         """The agent has nothing to do."""
         self._busy.discard(activation)

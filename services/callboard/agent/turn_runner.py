@@ -460,9 +460,13 @@ class TurnRunner:
                     give_way_at = at + SLICE_S
         finally:
             activation.server_count -= 1
-        if task.cancelling() and not mailbox.is_idle and activation.closing is None:
+        self._leave(activation, is_cancelled=task.cancelling() > 0)
+
+    def _leave(self, activation: Activation, *, is_cancelled: bool) -> None:
+        """A task serves the agent no more. One that was left cancelled is followed by another."""
+        if is_cancelled and not activation.mailbox.is_idle and activation.closing is None:
             self._go_on(activation)
-        else:
+        elif self._activations.is_busy(activation):  # otherwise the end of its turn was checked
             self._check(activation)
 
     async def _run(self, activation: Activation, item: tuple[Delivery, Incoming] | Call) -> None:
@@ -650,7 +654,7 @@ class TurnRunner:
                 self._forget(activation)
         elif activation.is_made:
             self._deactivation.rest(activation)
-            if not activation.is_idle:
+            if activation.closing is not None:
                 return  # there are too many
         self._activations.set_idle(activation)
 
