@@ -27,7 +27,7 @@ def test_it_says_where_it_listens_and_stops_when_asked(
 def test_it_stops_while_a_worker_is_there(commands: Commands) -> None:
     """A host that is asked to stop does not wait for its workers to leave."""
     host, address = commands.host()
-    worker = commands.worker(address, "shop:setup")
+    worker = commands.worker(address, "--reconnect-timeout", "0.5", "shop:setup")
     host.terminate()
 
     assert host.wait() == 0
