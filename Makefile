@@ -7,6 +7,7 @@ PYTHON ?= >=3.11
 ARGS ?=
 SEED ?= 1
 MINUTES ?= 5
+SECONDS ?= 300
 FIRST ?= 0
 SEEDS ?= 10000
 UV := requirements/uv.sh
@@ -57,6 +58,9 @@ demo: setup ## start a host and two workers, and run the samples on them
 
 simulate: setup ## play the whole system under trouble, in virtual time; SEEDS=10000 FIRST=0
 	cd tests && ../.venv/bin/python -m simulator --first $(FIRST) --seeds $(SEEDS)
+
+chaos: setup ## kill, stop, cut off and drain real processes under a load, and fill a host; SECONDS=300 SEED=1
+	CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) .venv/bin/pytest tests/chaos --capture=no $(ARGS)
 
 bench: setup ## measure a host, a worker and a publisher on this machine; ROUNDS=5
 	.venv/bin/python tests/bench
@@ -140,5 +144,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest test-autogen proto proto-check check demo simulate bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
+.PHONY: help setup fmt lint types test test-oldest test-autogen proto proto-check check demo simulate chaos bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
 .PRECIOUS: .venv-%/.locked
