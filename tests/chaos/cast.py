@@ -52,9 +52,9 @@ class Process:
         """What it has said so far."""
         return self._said.read_text()
 
-    async def wait_for(self, text: str) -> str:
+    async def wait_for(self, text: str, within_s: float = PATIENCE_S) -> str:
         """The rest of the first line that begins so."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(within_s):
             while not (found := re.search(f"^{text}(.*)\n", self.said(), re.MULTILINE)):
                 assert self.child.poll() is None, f"it ended before {text!r}:\n{self.said()}"
                 await asyncio.sleep(0.02)
@@ -153,6 +153,13 @@ class Worker(Process):
     def life(self) -> Life:
         """What was done to it."""
         return Life(self.killed_ns, tuple(self.stops))
+
+    async def until_at_work(self) -> None:
+        """Return when it has begun one more turn: it is connected, and has agents."""
+        began_before = len(self.turns())
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.turns()) == began_before:
+                await asyncio.sleep(0.02)
 
     async def kill_in_turn(self) -> None:
         """SIGKILL, at a moment when a turn is under way."""

@@ -137,7 +137,8 @@ class Play:
     async def _outlast(
         self, worker: Worker, what: str, trouble: Coroutine[None, None, None]
     ) -> None:
-        """A worker is in ``trouble`` for longer than its lease; it has to notice."""
+        """A worker is in ``trouble`` for longer than its lease; it has to notice, and come back."""
+        await worker.until_at_work()
         self._say(f"{worker.name} is {what}")
         before = worker.said().count(LAPSED)
         await trouble
@@ -146,8 +147,9 @@ class Play:
             async with asyncio.timeout(PATIENCE_S):
                 while worker.said().count(LAPSED) == before:
                     await asyncio.sleep(0.05)
+                await worker.until_at_work()
         except TimeoutError:
-            self._complaints.append(f"{worker.name}, {what}, did not say {LAPSED!r}")
+            self._complaints.append(f"{worker.name}, {what}, has not noticed, or not come back")
         worker.is_spared = False
 
     async def _start_two(self, _: asyncio.TaskGroup) -> None:

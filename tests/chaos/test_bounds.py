@@ -39,6 +39,9 @@ MOST_MEMORY = 2.0
 SLACK_BYTES = 48 << 20
 """What a process may grow by for other reasons."""
 
+FLOOD_S = 240.0
+"""How long it may take to publish a million events."""
+
 pytestmark = pytest.mark.timeout(600 if IS_LONG else 120)
 
 
@@ -150,13 +153,13 @@ async def test_what_waits_for_a_type_without_workers_is_bounded(tmp_path: Path) 
         alone_ms = await made.p99_ms()
         await made.burdened.stop()
         before = made.host.rss_bytes
-        await made.flood(count, agents=1000).wait_for("published ")
+        await made.flood(count, agents=1000).wait_for("published ", FLOOD_S)
         queued, grown = await made.queued(), made.host.rss_bytes - before
         each = grown / queued
         print(f"{queued} wait; the host grew by {grown >> 20} MiB, {each:.0f} B each")
         assert queued >= count
         await check_neighbours(made, alone_ms, f"beside {queued} events that wait")
-        print(await made.flood(1_000_000, agents=1000).wait_for("full: "))
+        print(await made.flood(1_000_000, agents=1000).wait_for("full: ", FLOOD_S))
         queued, grown = await made.queued(), made.host.rss_bytes - before
         print(f"full with {queued}; the host grew by {grown >> 20} MiB of {bound >> 20}")
         assert grown < MOST_MEMORY * bound + SLACK_BYTES

@@ -138,6 +138,16 @@ def test_a_process_that_goes_on_begins_no_turn_beyond_the_one_it_was_about_to() 
         assert [each for each in found(verdict) if each == "overlap"] == complaints
 
 
+def test_what_a_stopped_process_was_about_to_begin_does_not_count_for_the_order() -> None:
+    """Its successor has gone on from there meanwhile."""
+    lives = {"a": Life(stops=((1 * S, 8 * S),))}
+    stale = turns("a", (0, 0.5, 1), (8.01, 8.02, 2))
+    successor = turns("b", (5, 6, 2), (6, 7, 3), (9, 10, 4))
+    known = events(1, 2, 3, 4)
+    assert not judge(Evidence(known, stale + successor, lives=lives)).complaints
+    assert found(judge(Evidence(known, stale + successor))) == ["disorder"]
+
+
 def test_a_kill_that_left_nothing_proves_nothing() -> None:
     """It is to strike while a turn is under way."""
     lives = {"a": Life(2 * S)}

@@ -145,8 +145,8 @@ def _disordered(evidence: Evidence) -> Iterator[str]:
                 for number in numbers[publisher, agent]
                 if last < number < turn.number and (publisher, agent, number) not in optional
             ]
-            if skipped and was_beginning:
-                continue  # what its successor had begun before it
+            if was_beginning and (skipped or turn.number <= last):
+                continue  # others have gone on from there already, or it begins a repetition
             if skipped:
                 what = "a first delivery" if turn.number > highest else "a redelivery"
                 yield f"disorder: {what} of {turn.event} after number {last} skips {skipped}"
