@@ -26,8 +26,8 @@ from chaos.operators import operators_at
 from chaos.publisher import Publisher
 
 IS_LONG = "CHAOS_SECONDS" in os.environ
-MEASURED_S = 10.0 if IS_LONG else 4.0
-RATE = 150.0
+MEASURED_S = 10.0 if IS_LONG else 3.0
+RATE = 200.0
 """Events a second of the neighbours."""
 
 WORST_RATIO = 3.0
@@ -38,6 +38,9 @@ MOST_MEMORY = 2.0
 
 SLACK_BYTES = 48 << 20
 """What a process may grow by for other reasons."""
+
+SMALLEST_BYTES, LARGEST_BYTES = 400, 500
+"""What one event of a flood counts for in the queues, about."""
 
 FLOOD_S = 240.0
 """How long it may take to publish a million events."""
@@ -80,6 +83,12 @@ class Scene:
         async with operators_at(self.runtime.welcome.operators_port) as operators:
             types = (await operators.describe()).types
         return sum(each.queued + each.in_flight for each in types if each.name == "load")
+
+    async def until_queued(self, count: int) -> None:
+        """Wait until so many do."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.queued() < count:
+                await asyncio.sleep(0.1)
 
     def flood(self, count: int, *, rate: int = 0, agents: int = 1, work_ms: int = 0) -> Process:
         """Start to publish to the burdened type from another process."""
@@ -169,19 +178,23 @@ async def test_what_waits_for_a_type_without_workers_is_bounded(tmp_path: Path) 
 
 async def test_a_publisher_ten_times_too_fast_fills_no_memory(tmp_path: Path) -> None:
     """Its subscriber has a hundred a second, and the host holds no more than it may."""
-    bound = 4 << 20
+    bound = (16 << 20) if IS_LONG else (2 << 20)
     async with scene(tmp_path, **bounds(bound)) as made:
         alone_ms = await made.p99_ms()
-        before = made.host.rss_bytes, made.burdened.rss_bytes
-        flood = made.flood(1_000_000, rate=1000, work_ms=9)
-        async with asyncio.timeout(PATIENCE_S):
-            while await made.queued() < 500:
-                await asyncio.sleep(0.1)
-        await check_neighbours(made, alone_ms, "beside a publisher ten times too fast")
-        print(await flood.wait_for("full: "))
         processes = (made.host, made.burdened)
+        before = [each.rss_bytes for each in processes]
+        flood = made.flood(1_000_000, rate=1000, work_ms=9)
+        await made.until_queued(500)
+        await check_neighbours(made, alone_ms, "beside a publisher ten times too fast")
+        await made.until_queued(bound // LARGEST_BYTES)
+        if has_type_bounds():
+            await check_neighbours(made, alone_ms, "beside a publisher that waits for room")
+        else:
+            print(await flood.wait_for("full: "))
+        queued = await made.queued()
         grown = [each.rss_bytes - rss for each, rss in zip(processes, before, strict=True)]
-        print(f"host and worker grew by {[each >> 20 for each in grown]} MiB")
+        print(f"{queued} wait; host and worker grew by {[each >> 20 for each in grown]} MiB")
+        assert queued * SMALLEST_BYTES <= bound
         assert max(grown) < MOST_MEMORY * bound + SLACK_BYTES
 
 

@@ -21,6 +21,6 @@ async def test_nothing_is_lost_or_disordered_whatever_happens_to_processes(tmp_p
     print(dict(report.actions), dict(report.verdict.counts))
     print(f"{report.accepted} accepted, {report.host_kills} hosts killed, {report.seconds:.0f} s")
     complaints = report.complaints + report.verdict.complaints
-    assert not complaints, "\n".join(complaints[:50])
+    assert not complaints, "\n".join(complaints[:20])
     assert set(report.actions) >= {"kill", "stop", "start two", "drain", "cut"}
     assert report.verdict.counts["redeliveries"]
