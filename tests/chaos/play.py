@@ -36,6 +36,9 @@ LONGEST_WORK_MS = 250
 AFTERMATH_S = 10.0
 """How long the load goes on after the last action."""
 
+LOST_THRICE = "worker_lost"
+"""Why an event may become a dead letter: three workers were lost with it."""
+
 LAPSED = "lease has run out"
 """What a worker says whose lease did."""
 
@@ -200,6 +203,11 @@ class Play:
         async with operators_at(self._publishers[0].operators_port) as operators:
             letters = await operators.dead_letters()
         dead = [each.event_id.split() for each in letters]
+        self._complaints += [
+            f"a dead letter, {each.reason}: {each.detail}, for {each.agent_key}"
+            for each in letters
+            if each.reason != LOST_THRICE
+        ]
         for publisher in self._publishers:
             await publisher.leave()
         self._complaints += await self._troupe.leave()
