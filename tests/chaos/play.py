@@ -195,7 +195,7 @@ class Play:
         return described
 
     async def _until_idle(self) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(2 * PATIENCE_S):
             while any(each.queued + each.in_flight for each in (await self._describe()).types):
                 await asyncio.sleep(0.1)
 
