@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from callboard.host.settings import HostSettings
-
-
-def has_durable_engine() -> bool:
-    """Whether it can be killed and forgets nothing."""
-    return "sqlite" in get_args(HostSettings.model_fields["engine"].annotation)
 
 
 def has_type_bounds() -> bool:

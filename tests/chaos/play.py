@@ -16,7 +16,6 @@ import grpc.aio
 from callboard.core.errors import CallboardError
 from callboard.wire.v1 import operations_pb2 as pb
 from callboard.worker import WorkerRuntime
-from chaos.abilities import has_durable_engine
 from chaos.cast import PATIENCE_S, Worker
 from chaos.operators import operators_at
 from chaos.publisher import Publisher
@@ -109,9 +108,8 @@ class Play:
             "start two": self._start_two,
             "drain": self._drain,
             "cut": self._cut,
+            "restart host": self._restart_host,
         }
-        if has_durable_engine():
-            actions["restart host"] = self._restart_host
         end_at = monotonic() + seconds
         async with asyncio.TaskGroup() as tasks:
             while not self._actions or monotonic() < end_at:
@@ -254,6 +252,4 @@ async def playing(seed: int, directory: Path, tell: Callable[[str], None]) -> As
             runtime = WorkerRuntime(troupe.host.address, client_id=name, drain_timeout_s=3)
             publishers.append(Publisher(name, await stack.enter_async_context(runtime)))
         tell(f"seed {seed}; workers are cut off by {troupe.wires.kind}")
-        if not has_durable_engine():
-            tell("the host is not killed: it has no engine that outlives it")
         yield Play(seed, troupe, publishers, tell)

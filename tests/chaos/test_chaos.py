@@ -22,5 +22,5 @@ async def test_nothing_is_lost_or_disordered_whatever_happens_to_processes(tmp_p
     print(f"{report.accepted} accepted, {report.host_kills} hosts killed, {report.seconds:.0f} s")
     complaints = report.complaints + report.verdict.complaints
     assert not complaints, "\n".join(complaints[:20])
-    assert set(report.actions) >= {"kill", "stop", "start two", "drain", "cut"}
+    assert set(report.actions) >= {"kill", "stop", "start two", "drain", "cut", "restart host"}
     assert report.verdict.counts["redeliveries"]

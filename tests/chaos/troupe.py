@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 from random import Random
 
-from chaos.abilities import has_durable_engine
 from chaos.cast import PATIENCE_S, Host, Worker
 from chaos.wires import Wire, Wires
 
@@ -98,7 +97,5 @@ class Troupe:
         self.host.kill()
 
     async def _start_host(self, port: int = 0) -> Host:
-        options: tuple[str, ...] = ()
-        if has_durable_engine():
-            options = ("--engine", "sqlite", "--data", str(self._directory / "data"))
+        options = ("--engine", "sqlite", "--data", str(self._directory / "data"))
         return await Host.start(self._directory, ENVIRONMENT, port, options)
