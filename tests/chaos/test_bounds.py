@@ -33,6 +33,12 @@ RATE = 200.0
 WORST_RATIO = 3.0
 """How much slower neighbours may be beside a burden."""
 
+QUIET_MS = 5.0
+"""A p99 alone below this is one of a lucky moment.
+
+It was 1.3 to 9.2 ms, from one measurement to the next, on a machine with two cores that others use.
+"""
+
 MOST_MEMORY = 2.0
 """How much memory a host may have for each byte of its bound on what is queued."""
 
@@ -129,7 +135,7 @@ async def check_neighbours(made: Scene, alone_ms: float, what: str) -> None:
     for attempt in (1, 2):
         beside_ms = await made.p99_ms()
         print(f"p99 of neighbours: alone {alone_ms:.1f} ms, {what} {beside_ms:.1f} ms")
-        if beside_ms <= WORST_RATIO * alone_ms:
+        if beside_ms <= WORST_RATIO * max(alone_ms, QUIET_MS):
             return
         assert attempt == 1, f"p99 of neighbours {what}: {beside_ms} ms, alone {alone_ms} ms"
 
