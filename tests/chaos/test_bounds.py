@@ -131,13 +131,13 @@ async def scene(directory: Path, **environment: str) -> AsyncIterator[Scene]:
 
 
 async def check_neighbours(made: Scene, alone_ms: float, what: str) -> None:
-    """They are about as fast as alone; a machine that was busy meanwhile has a second chance."""
-    for attempt in (1, 2):
+    """They are about as fast as alone; a machine that was busy meanwhile has two more chances."""
+    for attempt in (1, 2, 3):
         beside_ms = await made.p99_ms()
         print(f"p99 of neighbours: alone {alone_ms:.1f} ms, {what} {beside_ms:.1f} ms")
         if beside_ms <= WORST_RATIO * max(alone_ms, QUIET_MS):
             return
-        assert attempt == 1, f"p99 of neighbours {what}: {beside_ms} ms, alone {alone_ms} ms"
+        assert attempt < 3, f"p99 of neighbours {what}: {beside_ms} ms, alone {alone_ms} ms"
 
 
 async def test_a_handler_that_never_returns_holds_up_nobody_else(tmp_path: Path) -> None:
