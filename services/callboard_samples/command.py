@@ -15,6 +15,9 @@ from callboard.cli.sigterm import BROKEN_OFF, exit_on_sigterm
 from callboard.core.errors import CallboardError
 from callboard.telemetry.export import exporting
 
+PATIENCE_S = 10.0
+"""How long a sample looks again for a host that it has lost."""
+
 END_S = 5.0
 """How long a sample may take to leave after SIGTERM."""
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from callboard.worker import WorkerRuntime
 from callboard_samples import hello
-from callboard_samples.command import run
+from callboard_samples.command import PATIENCE_S, run
 from callboard_samples.digest.driver import check_workers, make_digest, read_folder
 from callboard_samples.digest.report import show
 from callboard_samples.processes import Children, children
@@ -35,7 +35,9 @@ async def main(folder: Path | None) -> None:
     async with children() as company:
         console.rule("start", align="left")
         address = await _start(company, console)
-        async with WorkerRuntime(address, client_id="driver") as runtime:
+        async with WorkerRuntime(
+            address, client_id="driver", reconnect_timeout_s=PATIENCE_S
+        ) as runtime:
             console.print()
             console.rule("hello: two agents greet each other", align="left")
             hello.show(await hello.play(runtime))

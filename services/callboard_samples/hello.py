@@ -33,7 +33,7 @@ from callboard import (
 )
 from callboard.local import LocalRuntime
 from callboard.worker import WorkerRuntime
-from callboard_samples.command import SampleFailed, place_of, run
+from callboard_samples.command import PATIENCE_S, SampleFailed, place_of, run
 
 GREETINGS_EACH = 5
 AGENT_TYPES = ("ping", "pong")
@@ -141,7 +141,7 @@ def show(heard: list[Greeting]) -> None:
 async def main(host: str | None) -> None:
     """Play one round, with the workers at ``host`` or, without one, all in this process."""
     if host is not None:
-        async with WorkerRuntime(host) as worker:
+        async with WorkerRuntime(host, reconnect_timeout_s=PATIENCE_S) as worker:
             show(await play(worker))
         return
     async with LocalRuntime() as runtime:

@@ -175,6 +175,7 @@ def test_it_is_not_ready_once_its_host_is_lost(commands: Probed, tmp_path: Path)
     host, address = commands.host()
     worker = commands.start(
         *("worker", "stubborn:setup", "--host", address, "--health-address", "127.0.0.1:0"),
+        *("--reconnect-timeout", "0.5"),
         cwd=tmp_path,
     )
     probe = commands.probe(worker)

@@ -19,8 +19,9 @@ INSTEAD_OF_NONE = {
 
 def test_each_setting_is_in_the_operators_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its option, its variable and its default."""
+    settings = PAGE.read_text().partition("\n## Settings\n")[2].partition("\nThose of a host")[0]
     rows = re.findall(
-        r"^\| `--([a-z-]+)` \| `CALLBOARD_(\w+)` \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE
+        r"^\| `--([a-z-]+)` \| `CALLBOARD_(\w+)` \| ([^|]+) \|", settings, re.MULTILINE
     )
     for name in WorkerSettings.model_fields:
         monkeypatch.delenv(f"CALLBOARD_{name.upper()}", raising=False)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from callboard.local import LocalRuntime
 from callboard.worker import WorkerRuntime
-from callboard_samples.command import run
+from callboard_samples.command import PATIENCE_S, run
 from callboard_samples.digest.agents import setup
 from callboard_samples.digest.driver import (
     DEFAULT_DEADLINE_S,
@@ -30,7 +30,7 @@ async def main(folder: Path | None, host: str | None, deadline_s: float) -> None
             await setup(runtime)
             show(await make_digest(runtime, files, deadline_s=deadline_s), console)
         return
-    async with WorkerRuntime(host) as worker:
+    async with WorkerRuntime(host, reconnect_timeout_s=PATIENCE_S) as worker:
         report = await make_digest(worker, files, deadline_s=deadline_s)
     show(report, console)
     check_workers(report, 2)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from callboard.local import LocalRuntime
 from callboard.worker import WorkerRuntime
-from callboard_samples.command import SampleFailed, run
+from callboard_samples.command import PATIENCE_S, SampleFailed, run
 from callboard_samples.tally.agents import setup
 from callboard_samples.tally.driver import DEFAULT_DEADLINE_S, Load, Run
 from callboard_samples.tally.score import Report
@@ -23,7 +23,7 @@ async def main(arguments: argparse.Namespace) -> None:
             await setup(runtime)
             report = await Run(runtime, load, deadline_s=arguments.deadline, tell=_tell).count()
     else:
-        async with WorkerRuntime(arguments.host) as worker:
+        async with WorkerRuntime(arguments.host, reconnect_timeout_s=PATIENCE_S) as worker:
             report = await Run(
                 worker,
                 load,
