@@ -287,14 +287,12 @@ class HostLink:
             resume_token=b"" if session is None else session.token,
             received=0 if session is None else session.received,
             published=self._owner.confirmed,
-            claims=NO_CLAIMS if session is None or not session.token else self._claims_of(session),
+            claims=(
+                NO_CLAIMS
+                if session is None or not session.token
+                else session.claims(self._owner.claims)
+            ),
         )
-
-    def _claims_of(self, session: WorkerSession) -> Claims:
-        claims = self._owner.claims
-        settled = {each.position: each.attempt for each in session.unconfirmed}
-        # One that was given back may be here again before that is answered: the newer counts.
-        return claims._replace(held={**settled, **claims.held})
 
     def _go_on(self, session: WorkerSession | None, connection: Connection) -> bool:
         """Go on over ``connection``, which was asked for when ``session`` was the present one.

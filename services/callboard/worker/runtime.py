@@ -505,7 +505,7 @@ class WorkerRuntime(BaseRuntime):
     def _take_adopted(self, registered: Registered) -> None:
         session = self._require_session()
         if session.awaits_adoption:
-            unanswered = {each.position for each in session.unconfirmed}
+            unanswered = {each.position for each, _ in session.unconfirmed}
             self._runner.keep_only(registered.adopted, unanswered)
             session.adopted()
             self._link.wake()
