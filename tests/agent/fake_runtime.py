@@ -97,6 +97,7 @@ class FakeRuntime:
         sender: AgentId | None = None,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         self.sent.append(
             {

@@ -89,7 +89,7 @@ def events(count: int, keys: int, batch: int = 256) -> float:
     start = process_time()
     last = 0
     for first in range(0, count, batch):
-        broker.publish(publisher, publishes[first : first + batch])
+        broker.publish(publisher, publishes[first : first + batch], 0.0)
         last = turn_round(broker, workers, settled, last)
         publisher.outbox.take()
     took = process_time() - start
@@ -110,7 +110,7 @@ def backlog(count: int, keys: int) -> float:
         for number in range(1, count + 1)
     ]
     start = process_time()
-    broker.publish(publisher, publishes)
+    broker.publish(publisher, publishes, 0.0)
     turn_round(broker, workers, settled, 0)
     took = process_time() - start
     assert broker.counters.accepted == count
@@ -124,7 +124,7 @@ def fan_out(agents: int) -> float:
     settled: dict[Session, int] = {}
     turn_round(broker, [worker], settled, 0)
     start = process_time()
-    broker.publish(worker, [Publish(1, Event(b"x" * 256, "t", "key"))])
+    broker.publish(worker, [Publish(1, Event(b"x" * 256, "t", "key"))], 0.0)
     turn_round(broker, [worker], settled, 0)
     took = process_time() - start
     assert broker.counters.accepted == agents

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from callboard.core.broker import BrokerLimits
-from callboard.core.deliveries import RECORD_BYTES
 from callboard.core.errors import Code
 from callboard.core.frames import Rejected, Released, TypeEntry
+from callboard.core.load import RECORD_BYTES
 from sim.stage import Stage, subscribed, told
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from callboard.core.broker import BrokerLimits
-from callboard.core.deliveries import RECORD_BYTES
 from callboard.core.errors import Code
 from callboard.core.frames import TypeEntry
+from callboard.core.load import RECORD_BYTES
 from callboard.core.session import Session
 from sim.stage import Actor, Stage, subscribed
 

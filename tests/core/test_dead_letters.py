@@ -6,9 +6,9 @@ import pytest
 
 from callboard.core import deliveries
 from callboard.core.broker import BrokerLimits
-from callboard.core.deliveries import RECORD_BYTES
 from callboard.core.errors import Code, NotAllowedNow, NotFound
 from callboard.core.frames import Rejected, TypeEntry
+from callboard.core.load import RECORD_BYTES
 from callboard.core.session import Session
 from sim.stage import Actor, Stage, subscribed, told
 

@@ -104,7 +104,7 @@ def test_an_answer_goes_to_the_session_that_is_there() -> None:
     assert origin.answer(2, refusal(2), WINDOW) is None
 
     assert origin.answered == 2
-    assert list(origin.refused) == [refusal(2)]
+    assert origin.refused_beyond(0) == [refusal(2)]
     assert not first.outbox.publishes_refused
 
 
@@ -114,9 +114,10 @@ def test_refusals_are_known_for_as_long_as_their_publisher_may_not_have_heard_of
     for number in range(1, 1001):
         origin.answer(number, refusal(number), WINDOW)
 
-    assert [each.number for each in origin.refused] == list(range(993, 1001))
-    origin.answer(1008, None, WINDOW)
-    assert not origin.refused
+    assert [each.number for each in origin.refused_beyond(0)] == list(range(993, 1001))
+    for number in range(1001, 1009):
+        origin.answer(number, None, WINDOW)
+    assert not origin.refused_beyond(0)
 
 
 def test_what_an_earlier_host_has_answered_is_behind() -> None:

@@ -18,7 +18,9 @@ from callboard.core.frames import (
     Reply,
     Settlement,
 )
+from callboard.core.origins import Origin
 from callboard.core.outbox import HostOutbox
+from callboard.core.session import Session
 from callboard.core.worker_outbox import WorkerOutbox
 
 
@@ -127,6 +129,65 @@ def test_answers_never_run_ahead_of_their_refusals() -> None:
         assert frame.settled_through == frame.published_through
 
     assert told == [(511, 511), (1000, 999)]
+
+
+def told_of_publishes() -> tuple[HostOutbox, Origin]:
+    """The outbox of a session, and where its publishes come from."""
+    session = Session("s", "s")
+    session.origin.session = session
+    return session.outbox, session.origin
+
+
+def test_answers_beyond_a_publish_that_waits_are_said_at_once() -> None:
+    """Each once, in one of the two forms; a refusal comes with the answer."""
+    outbox, origin = told_of_publishes()
+    for number in (1, 2, 3):
+        origin.answer(number, None, 2048)
+    origin.hold(5)
+    origin.answer(4, None, 2048)
+    origin.answer(6, Refusal(6, 3, "no"), 2048)
+    origin.hold(8)
+    origin.answer(7, None, 2048)
+
+    first, second = outbox.take(), outbox.take()
+    assert first is not None
+    assert second is not None
+    assert (first.published_through, first.published_beyond) == (0, [6, 7])
+    assert [each.number for each in first.publishes_refused] == [6]
+    assert (second.published_through, second.published_beyond) == (4, [])
+
+    origin.answer(8, None, 2048)
+    origin.answer(9, None, 2048)
+    origin.answer(5, Refusal(5, 8, "full"), 2048)
+    third, fourth = outbox.take(), outbox.take()
+    assert third is not None
+    assert fourth is not None
+    assert (third.published_through, third.published_beyond) == (4, [8, 9])
+    assert (fourth.published_through, fourth.published_beyond) == (9, [])
+    assert [each.number for each in fourth.publishes_refused] == [5]
+    origin.answer(10, None, 2048)
+    last = outbox.take()
+    assert last is not None
+    assert (last.published_through, last.published_beyond) == (10, [])
+    assert outbox.take() is None
+
+
+def test_many_answers_beyond_share_frames() -> None:
+    """And count as what the worker has not read."""
+    outbox, origin = told_of_publishes()
+    origin.hold(1)
+    for number in range(2, 1002):
+        origin.answer(number, Refusal(number, 3, "no"), 2048)
+    assert outbox.answer_count == 1000
+    origin.answer(1, None, 2048)
+    told: list[int] = []
+    through = 0
+    while frame := outbox.take():
+        assert len(frame.publishes_refused) <= MAX_FRAME_ITEMS
+        assert [each.number for each in frame.publishes_refused] == frame.published_beyond
+        told += frame.published_beyond
+        through = frame.published_through
+    assert (told, through) == (list(range(2, 1002)), 1001)
 
 
 def test_answers_are_said_once() -> None:
@@ -325,3 +386,16 @@ def test_drain_and_an_empty_outbox() -> None:
     assert frame is not None
     assert frame.drain
     assert outbox.take() is None
+
+
+def test_a_publish_says_how_long_it_may_still_wait_when_it_leaves() -> None:
+    """What waited for the window has less time; a moment is left to one whose time is up."""
+    outbox = WorkerOutbox(2)
+    for number, deadline in ((1, 15.0), (2, None), (3, 11.0)):
+        outbox.publishes.append(Publish(number, event(), deadline=deadline))
+    first = outbox.take(10.0)
+    outbox.confirmed = 2
+    second = outbox.take(12.0)
+    assert first is not None
+    assert second is not None
+    assert [each.remaining_s for each in (*first.publishes, *second.publishes)] == [5, 0, 0.001]

@@ -50,7 +50,7 @@ def test_each_variable_is_in_the_operators_page() -> None:
     }
 
     assert told == {
-        name.upper(): str(field.default).removesuffix(".0")
+        name.upper(): "none" if field.default is None else str(field.default).removesuffix(".0")
         for name, field in HostSettings.model_fields.items()
         if name not in ON_THE_COMMAND_LINE
     }

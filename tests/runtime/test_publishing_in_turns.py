@@ -60,16 +60,18 @@ async def register(runtime: LocalRuntime | WorkerRuntime) -> None:
     await runtime.add_subscription(TypeSubscription("reports", "reader"))
 
 
-async def test_an_event_is_rejected_when_what_its_turn_published_is_refused() -> None:
-    """The handler had returned; the refusal fails the turn all the same, and says why."""
+async def test_an_event_is_given_up_when_there_is_never_room_for_what_its_turn_publishes() -> None:
+    """The handler had returned; the refusal fails the turn all the same, each time it is tried."""
     async with LocalRuntime(limits=SMALL) as runtime:
         await register(runtime)
         await Writer.register(runtime, "reader", Writer)
         await runtime.publish_message(Report("x" * 1000), TopicId("notes", "x"))
         await runtime.stop_when_idle()
         letters = await runtime.dead_letters()
-        assert [letter.reason for letter in letters] == ["publish_refused"]
-        assert "queues are full" in letters[0].detail
+        assert [letter.reason for letter in letters] == ["queue_full"]
+        assert letters[0].detail.startswith("5 attempts, the last: the host's queues are full")
+        writer = await runtime.try_get_underlying_agent_instance(WRITER, Writer)
+        assert writer.turns == 5
 
 
 async def test_a_call_fails_when_what_its_turn_published_is_refused() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from callboard import CantHandleException, MessageContext, Policy, TopicId
-from callboard.agent.turn import AgentFactory
-from callboard.core.errors import Code, Unavailable
+from callboard.agent.turn import CURRENT_TURN, AgentFactory, Turn
+from callboard.core.errors import Code, InvalidIdentifier, ResourceExhausted, Unavailable
 from callboard.core.frames import ACCEPTED, Rejected, Released
 from callboard.core.partition import partition_of
 from callboard.exceptions import Reject
@@ -431,3 +431,119 @@ async def test_a_worker_that_stops_waits_for_no_attempt_and_the_next_one_goes_on
                 await done.wait()
     (_, _, key), last = attempts
     assert last == ("second", 2, key)
+
+
+def begin_publish() -> Turn:
+    """The handler publishes, and the host has not answered yet."""
+    turn = CURRENT_TURN.get()
+    assert turn is not None
+    turn.begin_publish()
+    return turn
+
+
+FULL = ResourceExhausted("full")
+
+
+async def test_an_event_whose_publish_found_no_room_is_given_back_with_what_has_not_begun() -> None:
+    """Its agent was further already: those that it had begun count, and are told before."""
+    seen: list[str] = []
+    published: list[Turn] = []
+    goes_on = asyncio.Event()
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        seen.append(message)
+        if seen == ["first"]:
+            published.append(begin_publish())
+        if seen == ["first", "second", "third"]:
+            await goes_on.wait()
+
+    async with running(do, SOON) as stage:
+        for message in ("first", "second", "third", "fourth"):
+            stage.deliver(message)
+        while len(seen) < 3:
+            await asyncio.sleep(0)
+        published[0].end_publish(FULL)
+        stage.deliver_again(5, "on its way", attempt=1)
+        goes_on.set()
+        told = await stage.until_told(3)
+        assert told[:2] == [("settle 2", ACCEPTED), ("settle 3", ACCEPTED)]
+        assert told[2][0] == "settle 1"
+        assert isinstance(told[2][1], Released)
+        assert told[2][1].failed_turns == 1
+        assert told[2][1].not_before_s <= 0.02
+        stage.deliver_again(1, "first", attempt=2, failed_turns=1)
+        stage.deliver_again(4, "fourth", attempt=2)
+        assert (await stage.until_told(5))[3:] == [
+            ("settle 1", ACCEPTED),
+            ("settle 4", ACCEPTED),
+        ]
+    assert seen == ["first", "second", "third", "first", "fourth"]
+
+
+async def test_what_fails_behind_an_event_without_room_is_given_back_before_it() -> None:
+    """Each counts its own failed turn."""
+    published: list[Turn] = []
+    goes_on = asyncio.Event()
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        if message == "first":
+            published.append(begin_publish())
+        else:
+            await goes_on.wait()
+            raise ValueError("no")
+
+    async with running(do, SOON) as stage:
+        stage.deliver("first")
+        stage.deliver("second")
+        while len(stage.runner._turns) != 1 or not published:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        published[0].end_publish(FULL)
+        goes_on.set()
+        told = await stage.until_told(2)
+    assert [each[0] for each in told] == ["settle 2", "settle 1"]
+    assert [each[1].failed_turns for each in told] == [1, 1]
+
+
+async def test_two_events_without_room_are_given_back_the_last_first() -> None:
+    """Also when the first hears of it first: what is told behind a release would not count."""
+    published: list[Turn] = []
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        published.append(begin_publish())
+
+    async with running(do, SOON) as stage:
+        for message in ("first", "second", "third"):
+            stage.deliver(message)
+        while len(published) < 3:
+            await asyncio.sleep(0)
+        published[0].end_publish(FULL)
+        published[1].end_publish(FULL)
+        published[2].end_publish(None)
+        told = await stage.until_told(3)
+    assert [each[0] for each in told] == ["settle 3", "settle 2", "settle 1"]
+    assert [each[1].failed_turns for each in told[1:]] == [1, 1]
+
+
+async def test_an_event_whose_publishes_never_find_room_is_a_dead_letter() -> None:
+    """When its attempts are spent, those that failed for other reasons included."""
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        begin_publish().end_publish(FULL)
+
+    async with running(do, SOON) as stage:
+        stage.deliver_again(1, "first", attempt=3, failed_turns=2)
+        assert await stage.until_told(1) == [
+            ("settle 1", Rejected("queue_full", "3 attempts, the last: full"))
+        ]
+
+
+async def test_an_event_whose_publish_is_refused_for_good_is_not_tried_again() -> None:
+    """Only room may come by waiting."""
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        begin_publish().end_publish(InvalidIdentifier("bad topic"))
+
+    async with running(do, SOON) as stage:
+        stage.deliver("first")
+        assert await stage.until_told(1) == [("settle 1", Rejected("publish_refused", "bad topic"))]

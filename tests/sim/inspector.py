@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from callboard.core.agent_types import AgentTypeState
 from callboard.core.broker import Broker
 from callboard.core.commit import Commit
-from callboard.core.deliveries import bytes_of
-from callboard.core.event import Grant, TurnId
+from callboard.core.event import Address, Event, Grant, TurnId
+from callboard.core.load import bytes_of
 from callboard.core.partition import partition_of
 from callboard.core.queues import AgentQueue
 from callboard.core.session import Session
@@ -23,6 +23,15 @@ class Tally:
     queued_bytes: int = 0
     out: Counter[tuple[Session, str]] = field(default_factory=Counter)
     held: Counter[Session] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+
+    def count(self, agent: Address, event: Event) -> None:
+        """Something takes room."""
+        size = bytes_of(event)
+        self.queued_bytes += size
+        self.counts[agent[0]] += 1
+        self.sizes[agent[0]] += size
 
 
 class Inspector:
@@ -51,22 +60,72 @@ class Inspector:
         for burial in broker._deliveries._burials:
             for queue in burial.queues:
                 tally.waiting += len(queue.waiting)
-                tally.queued_bytes += sum(bytes_of(each.event) for each in queue.waiting)
-        for session in broker.sessions.values():
-            assert broker.held_count(session) == tally.held[session]
-            for name, lane in session.lanes.items():
-                assert 0 <= lane.room <= lane.window
-                assert lane.in_flight == tally.out[session, name]
+                for each in queue.waiting:
+                    tally.count(each.agent, each.event)
+        self._check_lanes(tally)
         assert broker.waiting_count == tally.waiting
         assert broker.in_flight_count == sum(tally.out.values())
         for commit in (committing, broker._agenda.commit):
-            for append in commit.appends if commit is not None else ():
-                tally.queued_bytes += bytes_of(append.event) * len(append.targets)
-            for replay in commit.replays if commit is not None else ():
-                tally.queued_bytes += bytes_of(replay.letter.delivery.event)
+            if commit is not None:
+                self._count_commit(commit, tally)
+        self._check_waiters(tally)
         assert broker.queued_bytes == tally.queued_bytes <= broker.limits.max_queued_bytes
+        self._check_loads(tally)
         self._check_calls()
         self._check_registrations()
+
+    def _check_lanes(self, tally: Tally) -> None:
+        for session in self.broker.sessions.values():
+            assert self.broker.held_count(session) == tally.held[session]
+            for name, lane in session.lanes.items():
+                assert 0 <= lane.room <= lane.window
+                assert lane.in_flight == tally.out[session, name]
+
+    def _count_commit(self, commit: Commit, tally: Tally) -> None:
+        for append in commit.appends:
+            for agent in append.targets:
+                if agent in (append.full or ()):
+                    tally.queued_bytes += bytes_of(append.event)
+                else:
+                    tally.count(agent, append.event)
+        for replay in commit.replays:
+            tally.count(replay.letter.delivery.agent, replay.letter.delivery.event)
+
+    def _check_waiters(self, tally: Tally) -> None:
+        """Each waits for room, or behind an earlier event; room that it was given is kept."""
+        intake, soft = self.broker._intake, self.broker._intake._soft
+        waiters = [each for some in intake._waiters.values() for each in some.values()]
+        assert len(waiters) == intake.waiting_count
+        for waiter in waiters:
+            assert waiter.session.is_live or waiter.session.incarnation
+            assert not waiter.is_ready
+            assert not waiter.is_over
+            assert waiter.number in waiter.session.origin.held
+            for load, agent in zip(waiter.loads, waiter.targets, strict=True):
+                assert (load in waiter.lacking) == (waiter in load.line)
+                if load in waiter.lacking:
+                    tally.queued_bytes += bytes_of(waiter.event)
+                else:
+                    tally.count(agent, waiter.event)
+        for waiter in waiters:
+            if waiter.earlier is not None:
+                assert waiter.earlier.later is waiter
+                assert waiter.earlier.number < waiter.number
+            assert (intake._last[waiter.publisher] is waiter) == (waiter.later is None)
+        for load in self.broker.types.loads.by_type.values():
+            line = list(load.line)
+            assert [each.since for each in line] == sorted(each.since for each in line)
+            assert not line or not load.has_room(line[0].size, soft), "waits for nothing"
+
+    def _check_loads(self, tally: Tally) -> None:
+        """What takes room is what there is, and no more than there is room for."""
+        hard = self.broker._intake._hard
+        for name, load in self.broker.types.loads.by_type.items():
+            assert (load.count, load.bytes) == (tally.counts[name], tally.sizes.pop(name, 0)), name
+            assert load.count <= 1 or (load.count <= hard.events and load.bytes <= hard.bytes)
+            assert load.is_of_known_type == (self.broker.types.get(name) is not None)
+            assert load.is_of_known_type or load.count, "is of nothing"
+        assert not tally.sizes
 
     def _check_grants(self, state: AgentTypeState, tally: Tally) -> None:
         """Partitions are where they are planned to be, or on their way there."""
@@ -96,7 +155,8 @@ class Inspector:
             share = 1
         out = [each for each in queue.out if each.position not in queue.settled]
         tally.waiting += len(queue.waiting)
-        tally.queued_bytes += sum(bytes_of(each.event) for each in (*queue.waiting, *out))
+        for each in (*queue.waiting, *out):
+            tally.count(each.agent, each.event)
         session = state.grants.holder(queue.partition)
         if session is None:
             assert not out

@@ -47,6 +47,7 @@ class ModelWorker:
         turns: Those that run.
         endings: By id of a call made here, what it got: at most one last reply.
         cancelled: Calls made here that were given up.
+        answered: The numbers of publishes that the host has answered.
         refused_settlements: What the host refused, which it never should.
         retried: By agent, the position of the event that is tried again before all its others.
     """
@@ -64,6 +65,8 @@ class ModelWorker:
     cancelled: set[int] = field(default_factory=set)
     published: dict[int, Event] = field(default_factory=dict)
     refused_publishes: set[int] = field(default_factory=set)
+    answered: set[int] = field(default_factory=set)
+    _answered_through: int = 0
     refused_settlements: list[int] = field(default_factory=list)
     retried: dict[Address, int] = field(default_factory=dict)
     _mailboxes: dict[Address, Mailbox[Event]] = field(default_factory=dict)
@@ -97,11 +100,11 @@ class ModelWorker:
         """Whether what comes of ``name`` is not of before it was left out."""
         return self._left_out.get(name, 0) <= self._registered
 
-    def publish(self, event: Event) -> int:
+    def publish(self, event: Event, remaining_s: float = 0.0) -> int:
         """Publish; the number."""
         self._last_publish += 1
         self.published[self._last_publish] = event
-        self.outbox.publishes.append(Publish(self._last_publish, event))
+        self.outbox.publishes.append(Publish(self._last_publish, event, remaining_s))
         return self._last_publish
 
     def call(self, target: Address, timeout_s: float, turn: ModelTurn | None = None) -> int:
@@ -187,8 +190,7 @@ class ModelWorker:
         for registered in frame.registered:
             self._registered = registered.revision
             assert registered.errors == ()
-        self.outbox.confirmed = max(self.outbox.confirmed, frame.published_through)
-        self.refused_publishes.update(each.number for each in frame.publishes_refused)
+        self._take_answers(frame)
         self.refused_settlements += [each.number for each in frame.settlements_refused]
         for event, targets in frame.deliveries:
             for delivery in targets:
@@ -208,6 +210,19 @@ class ModelWorker:
         return begun
 
     # Inside.
+
+    def _take_answers(self, frame: HostFrame) -> None:
+        through = max(self._answered_through, frame.published_through)
+        new = set(range(self._answered_through + 1, through + 1)) - self.answered
+        assert new.isdisjoint(frame.published_beyond)
+        assert self.answered.isdisjoint(frame.published_beyond)
+        new.update(frame.published_beyond)
+        refused = {each.number for each in frame.publishes_refused}
+        assert refused <= new, "a refusal comes with the answer"
+        self._answered_through = through
+        self.answered |= new
+        self.refused_publishes |= refused
+        self.outbox.confirmed = len(self.answered)
 
     def _take_delivery(self, delivery: Delivery, event: Event) -> None:
         agent, grant = delivery.agent, delivery.grant

@@ -109,13 +109,18 @@ class Actor:
         sender: Address | None = None,
         content: bytes = b"event",
         kept: bool = True,
+        seconds: float = 0.0,
     ) -> None:
-        """Publish an event for each source; unless not ``kept``, the engine has them at once."""
+        """Publish an event for each source, which may wait for room for so many seconds.
+
+        Unless not ``kept``, the engine has them at once.
+        """
         publishes = []
         for source in sources:
             self._publishes += 1
-            publishes.append(Publish(self._publishes, Event(content, topic, source, sender)))
-        self.stage.broker.publish(self.session, publishes)
+            event = Event(content, topic, source, sender)
+            publishes.append(Publish(self._publishes, event, seconds))
+        self.stage.broker.publish(self.session, publishes, self.stage.now)
         if kept:
             self.stage.keep()
 

@@ -49,9 +49,13 @@ LIMITS = BrokerLimits(
     delivery_window=4,
     agent_share=3,
     publish_window=8,
+    max_type_events=8,
     max_queued_bytes=40_000,
     max_calls_waiting=3,
 )
+
+WAIT_S = 4.0
+"""How long a publish outside of a turn may wait for room."""
 
 
 @dataclass(eq=False)
@@ -162,7 +166,7 @@ class World:
         key = publisher, topic
         self._sequences[key] += 1
         self._event_of[event] = (publisher, topic, self._sequences[key])
-        node.worker.publish(event)
+        node.worker.publish(event, 0.0 if turn is not None else WAIT_S)
 
     def call(self, node: Node, target: Address, turn: ModelTurn | None = None) -> None:
         """A worker calls an agent."""
@@ -408,12 +412,13 @@ class World:
         endings = Counter(record.endings[0] for record in self.records.values())
         assert counters.accepted == endings["accepted"]
         assert counters.rejected == sum(endings.values()) - endings["accepted"]
-        killed = endings["no_such_type"] + endings["type_removed"] + endings["worker_lost"]
+        never_ran = ("no_such_type", "type_removed", "worker_lost", "queue_full")
+        killed = sum(endings[reason] for reason in never_ran)
         assert counters.delivered == counters.released + len(self.records) - killed
         self._check_errands()
         for node in self.nodes:
             worker = node.worker
-            assert worker.outbox.confirmed == len(worker.published)
+            assert worker.answered == set(worker.published)
             for call_id, replies in worker.endings.items():
                 assert len(replies) <= 1
                 assert replies or call_id in worker.cancelled

@@ -121,4 +121,4 @@ class ModelEngine(MemoryEngine):
             refused = former.refused
             if append.refusal is not None:
                 refused = (*refused, append.number)
-            self._disk.origins[incarnation] = KeptOrigin(incarnation, append.number, refused)
+            self._disk.origins[incarnation] = KeptOrigin(incarnation, append.known_through, refused)

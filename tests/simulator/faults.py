@@ -16,8 +16,10 @@ from callboard.agent.calls_made import CallsMade
 from callboard.agent.deactivation import Deactivation
 from callboard.agent.instances import Instances
 from callboard.agent.publishes import Done, UnconfirmedPublishes
+from callboard.agent.retries import Retries
 from callboard.agent.stream_made import StreamMade
 from callboard.agent.streaming import StreamCredit
+from callboard.agent.turn import Turn
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.agent_types import AgentTypes
 from callboard.core.broker import Broker
@@ -26,7 +28,9 @@ from callboard.core.continuity import Continuity
 from callboard.core.deliveries import Deliveries
 from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import ACCEPTED, Publish, Released, Reply, Settlement
+from callboard.core.intake import Intake
 from callboard.core.lease import Lease
+from callboard.core.load import Waiter, bytes_of
 from callboard.core.origins import Origin, Origins
 from callboard.core.outbox import HostOutbox
 from callboard.core.queues import AgentQueue
@@ -348,8 +352,8 @@ def publishes_are_acknowledged_before_they_are_kept(patch: Patch) -> None:
     """By a host, to whom it makes no difference while it lives."""
     original = Broker.publish
 
-    def publish(self: Broker, session: Session, publishes: Any) -> None:
-        original(self, session, publishes)
+    def publish(self: Broker, session: Session, publishes: Any, now: float) -> None:
+        original(self, session, publishes, now)
         session.outbox.published_through = session.origin.last
         self._agenda.wake(session)
 
@@ -406,36 +410,103 @@ def what_is_settled_is_not_removed(patch: Patch) -> None:
 @fault
 def one_subscriber_is_forgotten(patch: Patch) -> None:
     """An event for several types goes to all but the last."""
-    original = Broker._route
+    original = Intake._route
 
-    def route(self: Broker, event: Any, *, any_text: bool) -> Any:
+    def route(self: Intake, event: Any, *, any_text: bool) -> Any:
         targets = original(self, event, any_text=any_text)
         return targets[:-1] if len(targets) > 1 else targets
 
-    patch.setattr(Broker, "_route", route)
+    patch.setattr(Intake, "_route", route)
 
 
 @fault
 def an_agent_gets_its_own_events(patch: Patch) -> None:
     """Nobody looks at the sender."""
-    original = Broker._route
+    original = Intake._route
 
-    def route(self: Broker, event: Any, *, any_text: bool) -> Any:
+    def route(self: Intake, event: Any, *, any_text: bool) -> Any:
         return original(self, replace(event, sender=None), any_text=any_text)
 
-    patch.setattr(Broker, "_route", route)
+    patch.setattr(Intake, "_route", route)
 
 
 @fault
 def each_subscription_brings_the_event(patch: Patch) -> None:
     """Two subscriptions of a type that match: its agent gets the event twice."""
-    original = Broker._route
+    original = Intake._route
 
-    def route(self: Broker, event: Any, *, any_text: bool) -> Any:
+    def route(self: Intake, event: Any, *, any_text: bool) -> Any:
         targets = original(self, event, any_text=any_text)
         return (*targets, *targets[:1])
 
-    patch.setattr(Broker, "_route", route)
+    patch.setattr(Intake, "_route", route)
+
+
+@fault
+def those_who_wait_for_room_overtake_each_other(patch: Patch) -> None:
+    """Room goes to who came last, and nobody waits for what the same publisher said before."""
+    original = Intake._wait
+
+    def wait(self: Intake, waiter: Waiter, deadline: float) -> None:
+        waiter.earlier = None
+        original(self, waiter, deadline)
+        for load in waiter.lacking:
+            load.line.move_to_end(waiter, last=False)
+
+    patch.setattr(Intake, "_wait", wait)
+
+
+@fault
+def a_refused_event_reaches_one_of_its_agents(patch: Patch) -> None:
+    """Of a publish whose time is up something is queued all the same."""
+    original = Intake._give_up
+
+    def give_up(self: Intake, waiter: Waiter, now: float) -> None:
+        before = len(self._agenda.commit.appends)
+        original(self, waiter, now)
+        append = self._agenda.commit.appends[before]
+        if append.refusal is not None:
+            append.targets = waiter.targets[:1]
+            waiter.loads[0].take(waiter.size)
+            self._loads.bytes += waiter.size
+
+    patch.setattr(Intake, "_give_up", give_up)
+
+
+@fault
+def an_agent_without_room_is_passed_over(patch: Patch) -> None:
+    """An event goes to those who have room for it, and nobody hears of the others."""
+
+    def overflow(self: Deliveries, delivery: Delivery, detail: str, now: float) -> None:
+        self._loads.bytes -= bytes_of(delivery.event)
+
+    patch.setattr(Deliveries, "overflow", overflow)
+
+
+@fault
+def the_room_of_who_waits_is_lost_with_its_publisher(patch: Patch) -> None:
+    """What was kept for a publish is not given back when its session ends."""
+    patch.setattr(Intake, "_free", lambda *_: None)
+
+
+@fault
+def a_turn_is_done_though_what_it_published_was_refused(patch: Patch) -> None:
+    """Its event is not tried again."""
+    patch.setattr(Retries, "refuse", lambda *_: None)
+
+
+@fault
+def a_refused_turn_is_forgotten(patch: Patch) -> None:
+    """Its event is neither done nor given back."""
+    original = Retries.refuse
+
+    def refuse(self: Retries, turn: Turn, *args: Any) -> None:
+        patch.setattr(Mailbox, "release", lambda *_: None)
+        original(self, turn, *args)
+        patch.setattr(Mailbox, "release", release)
+
+    release = Mailbox.release
+    patch.setattr(Retries, "refuse", refuse)
 
 
 @fault

@@ -9,6 +9,7 @@ Promises that it holds a run to (docs/guarantees.md):
 * What nobody acknowledged is so for all agents that it was for, or for none.
 * Nothing is handled twice without a reason: its handler raised, its process was lost, or the host
   was when it might have heard how it ended. No event's turn is cancelled without one.
+* What was refused reached nobody, and a turn that published it was not done: it is tried again.
 * What a handler raises for is tried as often as the policy of its type says, and no less.
 * An agent sees the events of one publisher on one topic in the order published, first deliveries.
 * One turn at a time for each agent, or as many as its type says, but for calls that come back along
@@ -25,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from callboard.agent.stream_made import STREAM_WINDOW
@@ -52,7 +54,9 @@ class Published:
     Attributes:
         sequence: Its place among those of its publisher on its topic.
         turn: The turn that published it; None for one of a client.
+        at_s: When it was published.
         fate: What the publisher was told: None while it was told nothing.
+        told_at_s: When it was first told.
     """
 
     id: str
@@ -61,7 +65,9 @@ class Published:
     source: str
     sequence: int
     turn: Turn | None = None
+    at_s: float = 0.0
     fate: str | None = None
+    told_at_s: float | None = None
 
     @property
     def targets(self) -> set[Agent]:
@@ -77,7 +83,11 @@ class Published:
 
 @dataclass(eq=False)
 class Turn:
-    """A run of a handler."""
+    """A run of a handler.
+
+    Attributes:
+        is_told: The host was told how it ended.
+    """
 
     process: Process
     agent: Agent
@@ -86,6 +96,7 @@ class Turn:
     is_event: bool
     ending: str | None = None
     ended_at: float = 0.0
+    is_told: bool = False
 
 
 @dataclass(eq=False)
@@ -121,6 +132,7 @@ class Ledger:
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     without_host: list[tuple[float, float]] = field(default_factory=list)
+    has_little_room: bool = False
     _instances: dict[Agent, list[Process]] = field(default_factory=lambda: defaultdict(list))
     _running: dict[Agent, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     _sequences: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -137,11 +149,22 @@ class Ledger:
         """A client publishes, or an agent in a turn."""
         self._sequences[publisher, topic] += 1
         sequence = self._sequences[publisher, topic]
-        event = Published(event_id, publisher, topic, source, sequence, turn)
+        now = asyncio.get_running_loop().time()
+        event = Published(event_id, publisher, topic, source, sequence, turn, now)
         self.published[event_id] = event
         self.counts["published"] += 1
         self._note(f"{publisher} publishes {event_id} on {topic}/{source}")
         return event
+
+    def answers(self, event_id: str, *, is_refused: bool) -> None:
+        """A publisher, or the runtime in which an agent publishes, is told what the host says."""
+        event, fate = self.published[event_id], "refused" if is_refused else "acknowledged"
+        if event.fate is None:
+            event.told_at_s = asyncio.get_running_loop().time()
+            if is_refused:
+                self._note(f"{event_id} is refused")
+            self.counts[fate if event.turn is None else f"{fate} in turns"] += 1
+        event.fate = fate
 
     def dies(self, event_id: str, agent: Agent, reason: str) -> None:
         """The engine is given a dead letter."""
@@ -208,6 +231,20 @@ class Ledger:
         self.begins_to_close(agent, process)
         self._instances[agent].remove(process)
         self._note(f"{agent} is closed in {process}")
+
+    def tells(self, process: Process, event_id: str, agent: Agent, *, is_done: bool) -> None:
+        """A process tells the host of the end of an event's turn."""
+        for turn in self.turns[event_id, agent]:
+            if turn.process is process and not turn.is_told:
+                turn.is_told = True
+                if not is_done:
+                    self._refuse(turn)
+
+    def _refuse(self, turn: Turn) -> None:
+        """A turn has failed; if its handler had not, the host has refused what it published."""
+        if turn.ending == "done":
+            turn.ending = "refused"
+            self.counts["turns refused"] += 1
 
     def _check_order(self, turn: Turn) -> None:
         event = self.published[turn.id]
@@ -309,7 +346,7 @@ class Ledger:
         if reached and reached != event.targets:
             msg = f"{event.id} was for {event.targets} and reached {reached} alone"
             raise Broken(msg)
-        if event.fate == "refused" and reached:
+        if event.fate == "refused" and reached and not self._may_be_twice(event):
             msg = f"{event.id} was refused and reached {reached}"
             raise Broken(msg)
 
@@ -317,22 +354,35 @@ class Ledger:
         turns = self.turns[event.id, agent]
         done = [turn for turn in turns if turn.ending == "done"]
         dead = self.dead[event.id, agent]
-        if len(dead) > 1:
+        is_twice = self._may_be_twice(event)
+        if len(dead) > 1 + is_twice:
             msg = f"{event.id} is {len(dead)} dead letters of {agent}"
             raise Broken(msg)
-        failed = [turn for turn in turns if turn.ending in ("raised", "cancelled")]
+        failed = [turn for turn in turns if turn.ending in ("raised", "cancelled", "refused")]
         for turn in turns[:-1]:
-            if turn not in failed and not self._is_troubled(turn):
+            if turn not in failed and not is_twice and not self._is_troubled(turn):
                 msg = f"{agent} gets {event.id} again, and nothing was wrong with {turn.process}"
                 raise Broken(msg)
         attempts = POLICIES[agent[0]].max_attempts
-        if dead == ["handler_error"] and len(failed) < attempts:
+        is_early = turns and len(failed) < attempts and not is_twice
+        if is_early and dead in (["handler_error"], ["queue_full"]):
             msg = f"{event.id} is dead for {agent} after {len(failed)} of {attempts} attempts"
             raise Broken(msg)
-        if len(failed) > attempts and not any(self._is_troubled(turn) for turn in turns):
+        is_excused = is_twice or any(self._is_troubled(turn) for turn in turns)
+        if len(failed) > attempts and not is_excused:
             msg = f"{agent} has tried {event.id} {len(failed)} times, its policy is {attempts}"
             raise Broken(msg)
         return len(done) + len(dead)
+
+    def _may_be_twice(self, event: Published) -> bool:
+        """Whether a lost host may have had it, and the next one was given it once more.
+
+        So it may where publishers wait for room, if nobody was told before the host was lost.
+        """
+        told_at_s = inf if event.told_at_s is None else event.told_at_s
+        return self.has_little_room and any(
+            event.at_s <= begin <= told_at_s for begin, _ in self.without_host
+        )
 
     def _is_troubled(self, turn: Turn) -> bool:
         """Whether the host may not have heard how it ended.

@@ -21,7 +21,17 @@ from callboard import (
     rpc,
 )
 from callboard.agent.calls_made import HOST_GRACE_S
-from callboard.core.errors import CallboardError, Code, RemoteAgentError, Unavailable
+from callboard.agent.publishes import Done
+from callboard.core.errors import (
+    CallboardError,
+    Code,
+    RemoteAgentError,
+    ResourceExhausted,
+    Unavailable,
+)
+from callboard.core.event import Delivery, Event
+from callboard.core.frames import Accepted, Outcome
+from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 from callboard.worker import WorkerRuntime
 from callboard.worker.connection import Connection, Greeting
 from callboard.worker.link import HostLink
@@ -36,6 +46,8 @@ if TYPE_CHECKING:
 GREETING_S = 5.0
 DRAIN_S = 5.0
 CALL_S = 10.0
+PATIENCE_S = (0.0, 0.3, 2.0, 30.0)
+"""How long clients may wait for room."""
 
 SLOW_AT = 7
 SLOW_S = 0.5
@@ -137,6 +149,22 @@ class Runtime(WorkerRuntime):
         self._process.system.ledger.counts["sessions handed over"] += 1
         super().handed_over(reason)
 
+    def _publish(self, event: Event, done: Done, deadline: float | None) -> None:
+        def ended(error: CallboardError | None) -> None:
+            if not self._process.is_lost and not isinstance(error, Unavailable):
+                self._process.system.ledger.answers(_id_of(event), is_refused=error is not None)
+            done(error)
+
+        super()._publish(event, ended, deadline)
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Let the ledger know what is told of the turns."""
+        process, event_id = self._process, _id_of(delivery.event)
+        if not process.is_lost:
+            is_done = isinstance(outcome, Accepted)
+            process.system.ledger.tells(process, event_id, delivery.agent, is_done=is_done)
+        super().settle(delivery, outcome)
+
 
 class Process:
     """A process with one runtime.
@@ -227,17 +255,18 @@ class Process:
         for plan in plans:
             noted = ledger.publishes(self.new_id("e"), str(self), topic, key)
             sending = self.runtime.publish_message(
-                Work(noted.id, plan), TopicId(topic, key), message_id=noted.id
+                Work(noted.id, plan),
+                TopicId(topic, key),
+                message_id=noted.id,
+                timeout_s=self.system.chance_of("patience").choice(PATIENCE_S),
             )
             waiting.append((noted, asyncio.ensure_future(sending)))
         for noted, sent in waiting:
-            try:
-                await sent
-                noted.fate = "acknowledged"
-            except Unavailable:
-                pass
-            except CallboardError:
-                noted.fate = "refused"
+            with suppress(Unavailable):
+                try:
+                    await sent
+                except ResourceExhausted:
+                    ledger.answers(noted.id, is_refused=True)  # maybe it was not even sent
 
     async def call(self, agent_type: str, key: str, plan: str, seconds: float) -> None:
         """Call an agent, and look at the answer."""
@@ -325,6 +354,10 @@ class Process:
                 raise Broken(msg) from error
             raise
         ledger.stream_ends(call, ending, now())
+
+
+def _id_of(event: Event) -> str:
+    return CloudEvent.FromString(event.content).id
 
 
 class Worker(RoutedAgent):

@@ -60,7 +60,9 @@ class Scenario:
             match = re.fullmatch(r"(\d+\.\d+)  (.+)", line)
             if match is not None:
                 steps.append(_step(float(match[1]), match[2]))
-        return Story(seed=0, latency_s=0.01, commit_s=0.01, window=4, steps=tuple(steps))
+        return Story(
+            seed=0, latency_s=0.01, commit_s=0.01, window=4, room=1_000_000, steps=tuple(steps)
+        )
 
     def play(self) -> str:
         """What is seen. Raises `Broken` when a promise was not kept."""

@@ -82,12 +82,14 @@ class Story:
         latency_s: The longest delay of a message.
         commit_s: The longest time that the engine takes.
         window: The broker's windows, small so that they matter.
+        room: How many events may be queued for a type before publishers wait.
     """
 
     seed: int
     latency_s: float
     commit_s: float
     window: int
+    room: int
     steps: tuple[Step, ...]
 
     def without(self, steps: Sequence[Step]) -> Story:
@@ -98,7 +100,7 @@ class Story:
     def __str__(self) -> str:
         head = (
             f"seed {self.seed}: latency {self.latency_s:g} s, commits {self.commit_s:g} s, "
-            f"window {self.window}"
+            f"window {self.window}, room {self.room}"
         )
         return "\n".join((head, *map(str, self.steps)))
 
@@ -118,6 +120,7 @@ def story_of(seed: int) -> Story:
         latency_s=chance.choice((0.0, 0.01, 0.1, 0.5)),
         commit_s=chance.choice((0.0, 0.01, 0.2)),
         window=chance.choice((2, 6, 16)),
+        room=chance.choice((1_000_000, 1_000_000, 1_000_000, 12, 3, 1)),
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
     )
 

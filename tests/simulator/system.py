@@ -50,7 +50,7 @@ class System:
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self.ledger = Ledger()
+        self.ledger = Ledger(has_little_room=story.room < 1_000_000)
         self.broken: Broken | None = None
         self.processes: dict[str, Process] = {}
         self._all: list[Process] = []
@@ -63,6 +63,7 @@ class System:
             delivery_window=story.window,
             agent_share=max(1, story.window // 2),
             publish_window=story.window,
+            max_type_events=story.room,
         )
         self._limits = limits
         self._engine = ModelEngine(self.ledger, self.chance_of("engine"), story.commit_s)
@@ -244,6 +245,10 @@ class System:
         if self.broker.queued_bytes:
             msg = f"{self.broker.queued_bytes} bytes are queued, and no event is"
             raise Broken(msg)
+        for load in self.broker.types.loads.by_type.values():
+            if load.count or load.line:
+                msg = f"{load.count} events of {load.name} take room, and there is none"
+                raise Broken(msg)
 
     def _is_at_rest(self) -> bool:
         return not self._what_is_left()

@@ -51,6 +51,7 @@ STORIES_THAT_FAILED = [
         latency_s=0.5,
         commit_s=0.2,
         window=16,
+        room=1_000_000,
         steps=(
             Step(
                 10.944,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import weakref
+from time import time_ns
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 
 from callboard.core.commit import Append, Commit
 from callboard.core.event import Event, TraceContext
@@ -85,6 +87,22 @@ def test_the_hop_goes_before_the_event_s_own_context(
     assert came.hop is not None
     assert came.hop.traceparent.startswith(f"00-{span.trace_id}-{span.span_id}-0")
     assert came.content == content
+
+
+def test_the_span_of_an_event_that_waited_for_room_begins_with_its_arrival(
+    spans: RouteSpans,
+) -> None:
+    """However many commits have passed."""
+    came = event(HOP)
+    spans.arrive([Publish(1, came)])
+    spans.end(spans.begin(Commit()))
+
+    began_at_ns = time_ns()
+    (span,) = spans.begin(Commit([Append(SESSION, 1, came, (("a", "x"),), waited_s=2.0)]))
+
+    assert isinstance(span, ReadableSpan)
+    assert span.start_time is not None
+    assert 1.0 < (began_at_ns - span.start_time) / 1e9 <= 2.0
 
 
 def test_the_hop_keeps_the_vendors_state(spans: RouteSpans) -> None:

@@ -429,6 +429,18 @@ def test_a_host_s_frame_that_lacks_something_is_a_violation(
         decode_host_frame(message)
 
 
+@pytest.mark.parametrize(("remaining_s", "read"), [(0.0, 0.0), (0.0001, 0.001), (30.0, 30.0)])
+def test_how_long_a_publish_may_wait_travels_in_milliseconds(
+    remaining_s: float, read: float
+) -> None:
+    """Any time at all is at least one: none means something else."""
+    data = encode_worker_frame(WorkerFrame(publishes=[Publish(1, EVENT, remaining_s)]))
+
+    (publish,) = decode_worker_frame(parse_worker_frame(data)).publishes
+
+    assert publish.remaining_s == read
+
+
 # Golden bytes, for other languages to compare with.
 
 HOP = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")

@@ -114,16 +114,29 @@ class AgentRuntime(Protocol):
         sender: AgentId | None = None,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """Publish an event to all agents subscribed to the topic, except ``sender`` itself.
 
-        Outside a turn it returns when the host has the event; inside a turn it leaves at once and
-        is not waited for, and a refusal fails the turn.
+        Outside a turn it returns when the host has the event, which waits where the queue of an
+        agent type is full; inside a turn it leaves at once and is not waited for, and a refusal
+        fails the turn, which is tried again where it was one for want of room.
+
+        Args:
+            message: What to publish.
+            topic_id: Where.
+            sender: The agent that publishes, if one does.
+            cancellation_token: Lets the caller stop waiting. The event may be taken all the same.
+            message_id: Chosen by the caller; None makes one.
+            timeout_s: Seconds that the event may wait for room, outside a turn; None is 30. Then it
+                is refused, unless there is room for some of the agents that it is for: those get
+                it, and for each of the others it becomes a dead letter (``queue_full``).
 
         Raises:
             Unavailable: The host was lost before it confirmed the event.
             InvalidMessage: The message cannot be written.
-            ResourceExhausted: The event is larger than the host's limit; the text names both sizes.
+            ResourceExhausted: The event is larger than the host's limit, or there was no room for
+                it in time; the text names sizes and limits.
         """
         ...
 

@@ -81,8 +81,11 @@ T = TypeVar("T", bound=Agent)
 DEFAULT_CALL_TIMEOUT_S = 300.0
 """How long a call may take that names no time: long enough for a model to think."""
 
+DEFAULT_PUBLISH_TIMEOUT_S = 30.0
+"""How long an event may wait for room at the host when its publisher names no time."""
+
 LONGEST_CALL_S = 30 * 86_400.0
-"""No call may take longer: a wait without end would be one that nobody ends."""
+"""No call or publish may take longer: a wait without end would be one that nobody ends."""
 
 _NONE = Envelope("", JSON_DATA_CONTENT_TYPE, b"null", "")
 
@@ -131,8 +134,11 @@ class BaseRuntime(ABC):
         """
 
     @abstractmethod
-    def _send_publish(self, event: Event, done: Done) -> None:
-        """Send an event; ``done`` hears how it ends."""
+    def _send_publish(self, event: Event, done: Done, deadline: float | None) -> None:
+        """Send an event; ``done`` hears how it ends.
+
+        It may wait for room until ``deadline``, in the loop's time; not at all if that is None.
+        """
 
     @abstractmethod
     def _send_call(self, call: Call) -> None:
@@ -278,6 +284,7 @@ class BaseRuntime(ABC):
         sender: AgentId | None = None,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """Publish an event; see `AgentRuntime.publish_message`."""
         message_id = message_id or self._new_id()
@@ -292,41 +299,50 @@ class BaseRuntime(ABC):
         turn = self._runner.current_turn()
         if turn is not None:
             turn.begin_publish()
-            self._send(event, turn.end_publish, message_id)
+            self._send(event, turn.end_publish, message_id, None)
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if cancellation_token is not None:
             cancellation_token.link_future(done)
         try:
             if not done.done():
-                self._send(event, lambda error: resolve(done, error), message_id)
+                deadline = self._deadline(timeout_s)
+                self._send(event, lambda error: resolve(done, error), message_id, deadline)
             await done
         finally:
             hear(done)
             if cancellation_token is not None:
                 cancellation_token.remove_callback(done.cancel)
 
-    def publish_event(self, event: Event) -> asyncio.Future[None]:
+    def publish_event(
+        self, event: Event, *, timeout_s: float | None = None
+    ) -> asyncio.Future[None]:
         """Send an event that is encoded already, without waiting: for tools that pass events on.
 
         Interventions are not asked. The future ends when the host has the event, or with its
-        refusal; hold no more than a publish window of them.
+        refusal; hold no more than a publish window of them. ``timeout_s`` as in `publish_message`.
 
         Raises:
             ResourceExhausted: The event is larger than the host's limit; the text names both sizes.
         """
         self._check_size("event", event.content)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._send(event, lambda error: resolve(done, error))
+        self._send(event, lambda error: resolve(done, error), None, self._deadline(timeout_s))
         return done
 
     async def publish_many(
-        self, messages: Iterable[Any], topic_id: TopicId, *, sender: AgentId | None = None
+        self,
+        messages: Iterable[Any],
+        topic_id: TopicId,
+        *,
+        sender: AgentId | None = None,
+        timeout_s: float | None = None,
     ) -> int:
         """Publish events in order, without waiting for each: `publish_message`, pipelined.
 
         Returns when the host has all of them; how many there were. Interventions are not asked.
-        Events are read from ``messages`` only as fast as the host takes them.
+        Events are read from ``messages`` only as fast as the host takes them. ``timeout_s`` is that
+        of each, as in `publish_message`.
 
         Raises:
             CallboardError: The first refusal, after everything under way has ended. Later ones may
@@ -348,7 +364,7 @@ class BaseRuntime(ABC):
             event = self._event(message, topic_id, sender, message_id)
             under_way += 1
             count += 1
-            self._send(event, done, message_id)
+            self._send(event, done, message_id, self._deadline(timeout_s))
             while under_way >= self._publish_window and not refused:
                 changed.clear()
                 await changed.wait()
@@ -577,7 +593,16 @@ class BaseRuntime(ABC):
         self._check_size("event", content)
         return Event(content, topic[0], topic[1], address)
 
-    def _send(self, event: Event, done: Done, message_id: str | None = None) -> None:
+    def _deadline(self, timeout_s: float | None) -> float | None:
+        """Until when a publish made now may wait for room; None in a turn: not at all."""
+        if self._runner.current_turn() is not None:
+            return None
+        timeout_s = DEFAULT_PUBLISH_TIMEOUT_S if timeout_s is None else timeout_s
+        return asyncio.get_running_loop().time() + min(max(timeout_s, 0.0), LONGEST_CALL_S)
+
+    def _send(
+        self, event: Event, done: Done, message_id: str | None, deadline: float | None
+    ) -> None:
         """Send an event, in a span of its own where there is a tracer.
 
         Without ``message_id`` the event was encoded elsewhere: what stands in it is read there, and
@@ -586,7 +611,7 @@ class BaseRuntime(ABC):
         tracer = self._tracer
         if tracer is not None:
             event, done = self._traced(tracer, event, done, message_id)
-        self._send_publish(event, done)
+        self._send_publish(event, done, deadline)
 
     def _traced(
         self, tracer: Tracer, event: Event, done: Done, message_id: str | None

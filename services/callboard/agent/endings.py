@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from callboard.agent.turn import Release, Turn
@@ -11,15 +12,15 @@ from callboard.core.frames import (
     CallFailure,
     Outcome,
     Partitions,
-    Rejected,
     Released,
     Reply,
-    clipped,
 )
 
 if TYPE_CHECKING:
+    from callboard.agent.retries import Retries
     from callboard.agent.turn import Activation
     from callboard.core.event import Delivery
+    from callboard.core.retry import Policy
 
 
 class TurnOutput(Protocol):
@@ -49,8 +50,12 @@ class Endings:
             of an earlier one are told to nobody; events have the eras of their agents.
     """
 
-    def __init__(self, output: TurnOutput) -> None:
+    def __init__(
+        self, output: TurnOutput, retries: Retries, policy_of: Callable[[Turn], Policy]
+    ) -> None:
         self._output = output
+        self._retries = retries
+        self._policy_of = policy_of
         self.era = 0
 
     def tell(self, turn: Turn) -> None:
@@ -70,26 +75,35 @@ class Endings:
             activation.untold_count -= 1
             if turn.era == activation.era:
                 self._tell_event(turn)
+            if activation.mailbox.released:
+                self.give_back(activation)
 
     def give_back(self, activation: Activation) -> None:
         """Put what is given back, and may be told now, behind the turns that have ended.
 
         What waited for its next attempt waits for the rest of that time elsewhere.
         """
-        for _, delivery, due in activation.mailbox.take_released():
+        ended = activation.ended
+        for place, delivery, due in activation.mailbox.take_released():
             rest_s = 0.0 if due is None else max(0.0, due - asyncio.get_running_loop().time())
             outcome = Released(rest_s, delivery.failed_turns)
-            activation.ended.append(Release(delivery, outcome, activation.era))
+            # One of a turn that was refused late may be behind one that is not told yet.
+            before = 0
+            for each in ended:
+                if isinstance(each, Release) and each.place < place:
+                    break
+                before += 1
+            ended.insert(before, Release(place, delivery, outcome, activation.era))
             activation.untold_count += 1
 
     def _tell_event(self, turn: Turn | Release) -> None:
-        outcome = turn.outcome
-        if outcome is None:
-            return
-        if turn.error is not None and outcome is ACCEPTED:
-            outcome = Rejected("publish_refused", clipped(str(turn.error)))
-        assert turn.delivery is not None  # noqa: S101 (for the type checker)
-        self._output.settle(turn.delivery, outcome)
+        delivery = turn.delivery
+        assert delivery is not None  # noqa: S101 (for the type checker)
+        if isinstance(turn, Turn) and turn.error is not None and turn.outcome is ACCEPTED:
+            policy = self._policy_of(turn)
+            self._retries.refuse(turn, delivery, turn.error, policy)
+        if turn.outcome is not None:
+            self._output.settle(delivery, turn.outcome)
 
     def _tell_call(self, turn: Turn) -> None:
         turn.activation.untold_count -= 1

@@ -23,7 +23,10 @@ Whatever else an agent's code raises ends its turn only: some libraries fail wit
 """
 
 HANDLER_ERROR = "handler_error"
-"""The agent's code failed: the one reason for which a turn may be tried again."""
+"""The agent's code failed: the turn may be tried again."""
+
+QUEUE_FULL = "queue_full"
+"""There was no room for what the turn published: it may be tried again."""
 
 CANCELLED = "something that the turn waited for was cancelled"
 
@@ -48,6 +51,12 @@ def failure_of(error: BaseException) -> CallFailure:
     if isinstance(error, Reject):  # a caller has nothing to reject
         error = raised_by_agent(error)
     return CallFailure.of(error if isinstance(error, CallboardError) else raised_by_agent(error))
+
+
+def refusal_of(error: CallboardError) -> Rejected:
+    """What stands in the dead letter of an event of which the host refused what it published."""
+    is_full = error.code is Code.RESOURCE_EXHAUSTED
+    return Rejected(QUEUE_FULL if is_full else "publish_refused", clipped(str(error)))
 
 
 def rejection_of(error: BaseException) -> Rejected:

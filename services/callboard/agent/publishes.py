@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-from callboard.core.errors import CallboardError, ProtocolViolation, error_of
+from callboard.core.errors import (
+    CallboardError,
+    ProtocolViolation,
+    ResourceExhausted,
+    error_of,
+)
 from callboard.core.event import Event
 from callboard.core.frames import HostFrame, Publish
+
+if TYPE_CHECKING:
+    from callboard.core.event import Event
 
 Done: TypeAlias = Callable[[CallboardError | None], None]
 """Called once: with None when the host has the event, else with why not."""
@@ -19,11 +30,13 @@ class UnconfirmedPublishes:
     Attributes:
         last: The highest number given.
         confirmed: All up to this number are answered.
+        answered_count: How many are answered.
     """
 
     def __init__(self) -> None:
         self.last = 0
         self.confirmed = 0
+        self.answered_count = 0
         self._waiting: dict[int, tuple[Publish, Done]] = {}
 
     def add(self, event: Event, done: Done) -> Publish:
@@ -53,6 +66,7 @@ class UnconfirmedPublishes:
         for number in (*through, *frame.published_beyond):
             waiting = self._waiting.pop(number, None)
             if waiting is not None:  # one beyond is answered before the line reaches it
+                self.answered_count += 1
                 refusal = refused.get(number)
                 waiting[1](None if refusal is None else error_of(refusal.code, refusal.reason))
 
@@ -66,3 +80,62 @@ class UnconfirmedPublishes:
     def is_empty(self) -> bool:
         """Whether all are answered."""
         return not self._waiting
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    event: Event
+    done: Done
+    deadline: float
+    timer: asyncio.TimerHandle = field(init=False)
+
+
+class OutsidePublishes:
+    """The publishes made outside of turns, of which only so many are under way at a time.
+
+    They may wait for room at the host, and must leave a part of the window to turns: it may be
+    those that make room. Further ones are held here, in order, until their deadline.
+
+    Attributes:
+        limit: How many may be under way.
+    """
+
+    def __init__(self, send: Callable[[Event, Done, float], None]) -> None:
+        self._send = send
+        self.limit = 1
+        self._under_way = 0
+        self._held: OrderedDict[_Held, None] = OrderedDict()
+
+    def publish(self, event: Event, done: Done, deadline: float) -> None:
+        """Send ``event``, now or when it is its turn; ``done`` hears how it ends."""
+        if self._under_way < self.limit and not self._held:
+            self._begin(event, done, deadline)
+            return
+        held = _Held(event, done, deadline)
+        held.timer = asyncio.get_running_loop().call_at(deadline, self._give_up, held)
+        self._held[held] = None
+
+    def fail(self, error: CallboardError) -> None:
+        """Nobody will take what is held."""
+        while self._held:
+            held, _ = self._held.popitem(last=False)
+            held.timer.cancel()
+            held.done(error)
+
+    def _begin(self, event: Event, done: Done, deadline: float) -> None:
+        self._under_way += 1
+
+        def ended(error: CallboardError | None) -> None:
+            self._under_way -= 1
+            done(error)
+            if self._held and self._under_way < self.limit:
+                held, _ = self._held.popitem(last=False)
+                held.timer.cancel()
+                self._begin(held.event, held.done, held.deadline)
+
+        self._send(event, ended, deadline)
+
+    def _give_up(self, held: _Held) -> None:
+        del self._held[held]
+        reason = f"{self._under_way} events wait for room at the host already, that is the limit"
+        held.done(ResourceExhausted(reason))

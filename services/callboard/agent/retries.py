@@ -9,13 +9,20 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from callboard.agent.failures import HANDLER_ERROR, NOT_OF_THE_TURN, rejection_of
+from callboard.agent.failures import (
+    HANDLER_ERROR,
+    NOT_OF_THE_TURN,
+    QUEUE_FULL,
+    refusal_of,
+    rejection_of,
+)
 from callboard.core.frames import Rejected, clipped
 from callboard.core.retry import MAX_HELD_S, Policy
 from callboard.log import Logger
 
 if TYPE_CHECKING:
     from callboard.agent.turn import Activation, Incoming, Turn
+    from callboard.core.errors import CallboardError
     from callboard.core.event import Delivery
 
 log = Logger(__name__)
@@ -63,27 +70,34 @@ class Retries:
         failed = delivery.to_be_tried_again()
         wait_s = policy.wait_s(failed.failed_turns, self._jitter())
         if wait_s is None:
-            count = failed.failed_turns
-            if count > 1:
-                detail = clipped(f"{count} attempts, the last: {rejected.detail}")
-                rejected = Rejected(HANDLER_ERROR, detail)
-            self._reject(turn, rejected, cause)
+            self._reject(turn, _after(failed, rejected), cause)
             return
         activation = turn.activation
-        log.warning(
-            "event failed, it is tried again",
-            agent=str(activation.agent_id),
-            attempt=failed.failed_turns,
-            wait_s=round(wait_s, 3),
-            detail=rejected.detail,
-            exc_info=cause,
-        )
+        _log_next(turn, failed, wait_s, rejected, cause)
         turn.outcome = None
         due = asyncio.get_running_loop().time() + wait_s
         if is_leaving or wait_s > MAX_HELD_S:
             activation.mailbox.release(failed, due)
         else:
             activation.mailbox.try_again(failed, incoming, due)
+
+    def refuse(self, turn: Turn, delivery: Delivery, error: CallboardError, policy: Policy) -> None:
+        """The ``turn`` of ``delivery`` was done, and the host has refused what it published.
+
+        Decide its outcome. The agent may be further by now: an event that is tried again goes back
+        to the host with those behind it that have not begun; those that have count.
+        """
+        rejected, failed = refusal_of(error), delivery.to_be_tried_again()
+        wait_s = None
+        if rejected.reason == QUEUE_FULL:
+            wait_s = policy.wait_s(failed.failed_turns, self._jitter())
+        if wait_s is None:
+            self._reject(turn, _after(failed, rejected), None)
+            return
+        _log_next(turn, failed, wait_s, rejected, None)
+        turn.outcome = None
+        due = asyncio.get_running_loop().time() + wait_s
+        turn.activation.mailbox.release(failed, due, turn.place)
 
     def release(self, activation: Activation) -> None:
         """Give all events that wait for an agent back to the host; see `Endings.give_back`."""
@@ -125,6 +139,27 @@ class Retries:
             detail=rejected.detail,
             exc_info=cause,
         )
+
+
+def _after(failed: Delivery, rejected: Rejected) -> Rejected:
+    """The last of some attempts has failed: what stands in the dead letter."""
+    count = failed.failed_turns
+    if count == 1:
+        return rejected
+    return rejected._replace(detail=clipped(f"{count} attempts, the last: {rejected.detail}"))
+
+
+def _log_next(
+    turn: Turn, failed: Delivery, wait_s: float, rejected: Rejected, cause: BaseException | None
+) -> None:
+    log.warning(
+        "event failed, it is tried again",
+        agent=str(turn.activation.agent_id),
+        attempt=failed.failed_turns,
+        wait_s=round(wait_s, 3),
+        detail=rejected.detail,
+        exc_info=cause,
+    )
 
 
 @contextmanager

@@ -80,13 +80,17 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A delivery that goes back to the host, when all that ended before is told."""
+    """A delivery that goes back to the host, when all that ended before is told.
 
+    Attributes:
+        place: Where it was in the mailbox: see `GivenBack`.
+    """
+
+    place: int
     delivery: Delivery
     outcome: Released
     era: int
     unconfirmed: ClassVar[int] = 0
-    error: ClassVar[CallboardError | None] = None
 
 
 class Activation:
@@ -193,6 +197,7 @@ class Turn:
             nobody is to hear how it ends.
         is_open: Whether it has not ended.
         is_dropped: Whether it ended with its runtime: nothing is told of it.
+        place: Where its event was in the mailbox; 0 for a call.
         token: Cancelled when the result is no longer wanted.
         outcome: How its delivery ends; None when it does not, as another attempt follows.
         credit: How many answers the caller of a streamed call has room for; None for another turn.
@@ -211,6 +216,7 @@ class Turn:
         "is_open",
         "outcome",
         "owner",
+        "place",
         "reply",
         "token",
         "unconfirmed",
@@ -228,6 +234,7 @@ class Turn:
         self.id = id
         self.delivery = delivery
         self.era = 0
+        self.place = activation.mailbox.place_of(id)
         self.owner = owner
         self.token = CancellationToken()
         self.is_open = True

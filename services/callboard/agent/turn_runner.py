@@ -115,7 +115,8 @@ class TurnRunner:
             max_instances: How many of those there may be before the one idle longest is closed.
         """
         self._output = output
-        self._endings = Endings(output)
+        self._retries = Retries(self._go_on)
+        self._endings = Endings(output, self._retries, self._policy_of)
         self._codec = codec
         self._on_response = on_response
         self._max_calls_waiting = max_calls_waiting
@@ -128,7 +129,6 @@ class TurnRunner:
         self._leaving = Leaving()
         self._turns: dict[TurnId, Turn] = {}
         self._waiting_calls: dict[int, Activation] = {}
-        self._retries = Retries(self._go_on)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_paused = False
         self._no_turns = asyncio.Event()

@@ -16,6 +16,7 @@ from callboard.core.calls import WaitingCalls
 from callboard.core.frames import SubscriptionEntry
 from callboard.core.grants import Grants, Serials, nobody
 from callboard.core.kept import KeptType
+from callboard.core.load import Load, Loads
 from callboard.core.placement import weights_of
 from callboard.core.queues import Queues
 from callboard.core.routing import Kind, Routes
@@ -48,12 +49,14 @@ class AgentTypeState:
         workers: The live sessions that serve it, and what each wants of the partitions.
         plan: Who should hold each partition; a partition goes there as soon as it is free.
         calls: The calls that wait for a holder of their agent's partition.
+        load: What of it takes room.
     """
 
     __slots__ = (
         "calls",
         "grants",
         "is_exclusive",
+        "load",
         "name",
         "plan",
         "queues",
@@ -62,8 +65,11 @@ class AgentTypeState:
         "workers",
     )
 
-    def __init__(self, name: str, partitions: int, serials: Serials, *, session_only: bool) -> None:
+    def __init__(
+        self, name: str, partitions: int, serials: Serials, load: Load, *, session_only: bool
+    ) -> None:
         self.name = name
+        self.load = load
         self.session_only = session_only
         self.is_exclusive = False
         self.takes_events = True
@@ -84,11 +90,13 @@ class AgentTypes:
     Attributes:
         subscription_count: What all sessions declare, and what stays that nobody declares. It
             rises by what is declared, never by what leaves.
+        loads: What of each type takes room.
     """
 
     def __init__(self, partitions: int, serials: Serials) -> None:
         self._partitions = partitions
         self._serials = serials
+        self.loads = Loads()
         self._routes = Routes()
         self._states: dict[str, AgentTypeState] = {}
         self._declared: dict[str, dict[Pattern, set[Session | None]]] = {}
@@ -137,7 +145,10 @@ class AgentTypes:
         """The type of that name, made when there is none."""
         state = self._states.get(name)
         if state is None:
-            state = AgentTypeState(name, self._partitions, self._serials, session_only=session_only)
+            load = self.loads.begin(name)
+            state = AgentTypeState(
+                name, self._partitions, self._serials, load, session_only=session_only
+            )
             self._states[name] = state
         elif not session_only:
             state.session_only = False
@@ -151,6 +162,7 @@ class AgentTypes:
         if not self._states[name].session_only:
             self._gone[name] = None
         del self._states[name]
+        self.loads.end(name)
         self.drop_kept(name)
 
     def subscribers(self, topic_type: str, *, any_text: bool = False) -> tuple[str, ...]:

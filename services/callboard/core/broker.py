@@ -9,17 +9,17 @@ frames, lets the engine keep commits and reports back by `committed`, and calls 
 The life of an event here::
 
     publish ---> commit ---> committed: queued, acknowledged ---> handed out ---> settle ---> commit
-                                ^                                     |
-                                +------- released, or worker lost ----+
+     |  ^                       ^                                     |
+    waits                       +------- released, or worker lost ----+
 
-Who owns what: `Deliveries` what waits and what is out, `Exchange` the open calls, `Placer` who
-holds which partition, `AgentTypes` types and subscriptions, `DeadLetters` their way back, `Agenda`
-what the shell is to do.
+Who owns what: `Intake` the publishes that wait for room, `Deliveries` what waits and what is out,
+`Exchange` the open calls, `Placer` who holds which partition, `AgentTypes` types and subscriptions,
+`DeadLetters` their way back, `Agenda` what the shell is to do.
 
 Invariants, beside those that the owners name:
 
 * A publish is acknowledged only after the engine has it; acknowledgements of a session are in
-  order.
+  order, but for those of publishes that have waited for room.
 * What a session says after `leave` changes nothing.
 """
 
@@ -29,17 +29,11 @@ from collections.abc import Iterable, KeysView, Sequence
 
 from callboard.core.agenda import Agenda
 from callboard.core.agent_types import AgentTypes, AgentTypeState
-from callboard.core.commit import Append, Commit, DeadLetter, Errand
+from callboard.core.commit import Commit, DeadLetter, Errand
 from callboard.core.dead_letters import DeadLetters
-from callboard.core.deliveries import RECORD_BYTES, Deliveries, bytes_of
-from callboard.core.errors import (
-    CallboardError,
-    Code,
-    NotAllowedNow,
-    NotFound,
-    ProtocolViolation,
-)
-from callboard.core.event import Address, Delivery, Event
+from callboard.core.deliveries import Deliveries
+from callboard.core.errors import NotAllowedNow, NotFound, ProtocolViolation
+from callboard.core.event import Delivery
 from callboard.core.exchange import Exchange
 from callboard.core.frames import (
     NO_CLAIMS,
@@ -48,7 +42,6 @@ from callboard.core.frames import (
     Credit,
     Partitions,
     Publish,
-    Refusal,
     Registered,
     Registration,
     RegistrationError,
@@ -59,10 +52,10 @@ from callboard.core.frames import (
     WorkerFrame,
 )
 from callboard.core.grants import Serials
-from callboard.core.identity import check_key
+from callboard.core.intake import Intake
 from callboard.core.kept import Kept
 from callboard.core.leases import Leases
-from callboard.core.limits import BrokerLimits, Counters, too_large
+from callboard.core.limits import BrokerLimits, Counters
 from callboard.core.origins import Origins
 from callboard.core.placer import Placer
 from callboard.core.queues import Lane
@@ -89,7 +82,8 @@ class Broker:
         self.types = AgentTypes(self.limits.partitions, Serials(epoch))
         self.sessions: dict[str, Session] = {}
         self._agenda = Agenda()
-        self._deliveries = Deliveries(self.types, self.limits, self._agenda)
+        self._intake = Intake(self.types, self.limits, self._agenda)
+        self._deliveries = Deliveries(self.types, self._intake, self.limits, self._agenda)
         self._exchange = Exchange(self.types, self._deliveries, self.limits, self._agenda)
         self._reservations = Reservations()
         self._placer = Placer(
@@ -125,6 +119,7 @@ class Broker:
         """When `tick` next has work; None when nothing is timed."""
         times = (
             self._exchange.next_deadline(),
+            self._intake.next_deadline(),
             self._deliveries.next_due(),
             self.types.next_deadline(),
             self._leases.next_deadline(),
@@ -136,8 +131,9 @@ class Broker:
     def tick(self, now: float) -> None:
         """Let time have its effects.
 
-        Leases run out, calls expire, released deliveries become due, what stayed of returned types
-        goes, and more of what waited for types that have ended becomes dead letters.
+        Leases run out, calls expire, publishes that wait for room are judged, released deliveries
+        become due, what stayed of returned types goes, and more of what waited for types that have
+        ended becomes dead letters.
         """
         for session in self._leases.expired(now):
             self.leave(session, now)
@@ -152,6 +148,7 @@ class Broker:
         self._exchange.expire(now)
         self._deliveries.release_due(now)
         self._deliveries.bury(now)
+        self._intake.expire(now)
 
     @property
     def lease_ms(self) -> int:
@@ -162,7 +159,8 @@ class Broker:
     def is_idle(self) -> bool:
         """Whether no event waits or is out, no call is open and nothing is being kept."""
         return not (
-            self._deliveries.waiting_count
+            self._intake.waiting_count
+            or self._deliveries.waiting_count
             or self._deliveries.out_count
             or self._exchange.open_count
             or not self._agenda.is_empty
@@ -184,9 +182,14 @@ class Broker:
         return self._deliveries.out_count
 
     @property
+    def publishes_waiting_count(self) -> int:
+        """Publishes that wait for room in the queues."""
+        return self._intake.waiting_count
+
+    @property
     def queued_bytes(self) -> int:
-        """What waits, is out, or is being kept, in bytes: see `bytes_of`."""
-        return self._deliveries.queued_bytes
+        """What waits, also for room, is out, or is being kept, in bytes: see `bytes_of`."""
+        return self.types.loads.bytes
 
     def held_count(self, session: Session) -> int:
         """The partitions that ``session`` holds, all types together."""
@@ -232,8 +235,9 @@ class Broker:
         origin = session.origin = self._origins.join(session.incarnation, session, confirmed)
         outbox = session.outbox
         outbox.published_through = origin.answered
-        outbox.publishes_refused.extend(each for each in origin.refused if each.number > confirmed)
-        if origin.answered:
+        outbox.publishes_refused.extend(origin.refused_beyond(confirmed))
+        outbox.published_beyond.extend(each for each in origin.beyond if each[0] > origin.answered)
+        if origin.answered or origin.beyond:
             self._agenda.wake(session)
         if not session.has_lease:
             return
@@ -300,7 +304,7 @@ class Broker:
         if frame.register is not None:
             self.register(session, frame.register, now)
         if frame.publishes:
-            self.publish(session, frame.publishes)
+            self.publish(session, frame.publishes, now)
         if frame.calls or frame.cancels or frame.credits:
             self._take_calls(session, frame, now)
         for given_up in frame.surrendered:
@@ -404,6 +408,8 @@ class Broker:
             self._agenda.commit.sessions_gone.append(session.token)
         was_claiming = self._reservations.leave(session, lease_until)
         self._exchange.lose(session)
+        if not session.incarnation:  # else it may come back, and ask what became of them
+            self._intake.leave(session, now)
         declared = session.registration.subscriptions
         for name in list(session.lanes):
             self._stop_serving(session, name, declared, now, is_lost=not session.draining)
@@ -420,35 +426,13 @@ class Broker:
 
     # Events.
 
-    def publish(self, session: Session, publishes: Iterable[Publish]) -> None:
-        """Route events and put them in line for the engine. A number seen before is passed over."""
-        if not session.is_live:
-            return
-        appends = self._agenda.commit.appends
-        counters = self._agenda.counters
-        origin = session.origin
-        for publish in publishes:
-            number = publish.number
-            if number <= origin.last:
-                continue
-            origin.last = number
-            event = publish.event
-            targets: tuple[Address, ...] = ()
-            try:
-                targets = self._route(event, any_text=session.is_foreign)
-            except CallboardError as error:
-                refusal: Refusal | None = Refusal(number, error.code, str(error))
-            else:
-                refusal = self._why_not(event, number, len(targets))
-            if refusal is not None:
-                appends.append(Append(session, number, event, (), refusal))
-                continue
-            counters.published += 1
-            if targets:
-                self._deliveries.queued_bytes += (len(event.content) + RECORD_BYTES) * len(targets)
-            else:
-                counters.unmatched += 1
-            appends.append(Append(session, number, event, targets))
+    def publish(self, session: Session, publishes: Iterable[Publish], now: float) -> None:
+        """Route events and put them in line for the engine, or let them wait for room.
+
+        A number seen before is passed over.
+        """
+        if session.is_live:
+            self._intake.publish(session, publishes, now)
 
     def committed(self, commit: Commit, positions: Sequence[int], now: float) -> None:
         """The engine has ``commit``.
@@ -462,10 +446,12 @@ class Broker:
         told: Session | None = None
         window = self.limits.publish_window
         for append in commit.appends:
-            session = append.session
+            session, full = append.session, append.full
             for agent in append.targets:
                 delivery = Delivery(next(given), agent, append.event, 0, None, now)
-                if session.is_foreign:
+                if full is not None and agent in full:
+                    deliveries.overflow(delivery, full[agent], now)
+                elif session.is_foreign:
                     enqueue_checked(delivery, now)
                 else:
                     enqueue(delivery, now)
@@ -478,13 +464,7 @@ class Broker:
             agenda.wake(each)
         if commit.errands:
             self._dead_letters.committed(commit, given, now)
-        for session, number, refusal in commit.settled:
-            session.outbox.settled_through = number
-            if refusal is not None:
-                session.outbox.settlements_refused.append(refusal)
-            if session is not told and session.is_live:
-                told = session
-                agenda.wake(session)
+        self._answer_settlements(commit)
 
     def restart(self, session: Session) -> None:
         """Another process goes on with ``session``, and serves what the former one did.
@@ -571,20 +551,6 @@ class Broker:
 
     # Inside.
 
-    def _route(self, event: Event, *, any_text: bool) -> tuple[Address, ...]:
-        names = self.types.subscribers(event.topic_type, any_text=any_text)
-        source = event.topic_source
-        if not any_text:
-            check_key("topic source", source)
-        sender = event.sender
-        known = self.types.get
-        return tuple(
-            agent
-            for name in names
-            if (agent := (name, source)) != sender
-            if (state := known(name)) is not None and state.takes_events
-        )
-
     def _claimant(self, session: Session, entry: TypeEntry) -> str | None:
         """The worker that keeps ``session`` from serving a type; None when none does."""
         state = self.types.get(entry.name)
@@ -595,26 +561,21 @@ class Broker:
         absent = None if state.session_only else "none, it outlives its workers"
         return next(others, absent if entry.exclusive else None)
 
-    def _why_not(self, event: Event, number: int, targets: int) -> Refusal | None:
-        """Why an event for so many agents is refused; None when it is not."""
-        size = len(event.content)
-        queued, limit = self._deliveries.queued_bytes, self.limits.max_queued_bytes
-        if size > self.limits.max_event_bytes:
-            reason = too_large("event", size, self.limits.max_event_bytes)
-        elif queued + bytes_of(event) * targets > limit:
-            reason = (
-                f"the host's queues are full: they hold {queued} bytes, this event for {targets} "
-                f"agents is {bytes_of(event) * targets} more, the limit is {limit}"
-            )
-        else:
-            return None
-        return Refusal(number, Code.RESOURCE_EXHAUSTED, reason)
+    def _answer_settlements(self, commit: Commit) -> None:
+        told: Session | None = None
+        for session, number, refusal in commit.settled:
+            session.outbox.settled_through = number
+            if refusal is not None:
+                session.outbox.settlements_refused.append(refusal)
+            if session is not told and session.is_live:
+                told = session
+                self._agenda.wake(session)
 
     def _check_pace(self, session: Session) -> None:
         """Raise `ProtocolViolation` when ``session`` says more than it may before it hears."""
         outbox, limits = session.outbox, self.limits
         origin, window = session.origin, limits.publish_window
-        unanswered = origin.last - origin.answered
+        unanswered = origin.unanswered_count
         if unanswered > 2 * window:
             msg = f"{unanswered} publishes are unanswered, the window is {window}"
             raise ProtocolViolation(msg)

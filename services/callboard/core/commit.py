@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ class Append:
         targets: For whom it is; one position each. Empty when nobody is subscribed, or it was
             refused.
         refusal: Why it is not taken; it stands in line so that numbers are answered in order.
+        full: Those of the targets for whom there was no room, with why: what the engine keeps for
+            them is not queued, and becomes a dead letter with the next commit.
+        waited_s: How long it waited for room before.
     """
 
     session: Session
@@ -27,6 +31,17 @@ class Append:
     event: Event
     targets: tuple[Address, ...]
     refusal: Refusal | None = None
+    full: Mapping[Address, str] | None = None
+    waited_s: float = 0.0
+
+    @property
+    def known_through(self) -> int:
+        """What an engine keeps of its publisher with it: all publishes up to this one are known.
+
+        Below those that wait for room, which are lost with the host, and said again.
+        """
+        held = self.session.origin.held
+        return min(self.number, next(iter(held)) - 1) if held else self.number
 
 
 class DeadLetter(NamedTuple):

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callboard.core.commit import Drop, Errand, NotReplayed, Replay
-from callboard.core.deliveries import bytes_of
 from callboard.core.errors import CallboardError, Code
 from callboard.core.event import Delivery
 from callboard.core.identity import check_key
+from callboard.core.load import Bound, bytes_of
 
 if TYPE_CHECKING:
     from callboard.core.agenda import Agenda
@@ -59,8 +59,10 @@ class DeadLetters:
         self, types: AgentTypes, deliveries: Deliveries, limits: BrokerLimits, agenda: Agenda
     ) -> None:
         self._types = types
+        self._loads = types.loads
         self._deliveries = deliveries
         self._limits = limits
+        self._bound = Bound(limits.max_type_events, limits.max_type_bytes)
         self._agenda = agenda
 
     def replay(self, letters: Iterable[DeadLetter]) -> Errand:
@@ -74,7 +76,8 @@ class DeadLetters:
                 errand.refused.append(NotReplayed(delivery.position, delivery.agent, *problem))
                 continue
             size = bytes_of(delivery.event)
-            self._deliveries.queued_bytes += size
+            self._loads.by_type[delivery.agent[0]].take(size)
+            self._loads.bytes += size
             taken[delivery.agent[0]] += size
             commit.replays.append(Replay(letter, errand))
         commit.errands.append(errand)
@@ -93,7 +96,7 @@ class DeadLetters:
         for letter, errand in commit.replays:
             former, number = letter.delivery, next(numbers)
             if not number:
-                self._deliveries.queued_bytes -= bytes_of(former.event)
+                self._deliveries.free(former.agent, former.event, now)
                 errand.missing.append(former.position)
                 continue
             counters.replayed += 1
@@ -129,7 +132,7 @@ class DeadLetters:
         return None if problem is None else (Code.RESOURCE_EXHAUSTED, problem)
 
     def _why_no_room(self, state: AgentTypeState, taken: int, size: int) -> str | None:
-        queued, limit = self._deliveries.queued_bytes, self._limits.max_queued_bytes
+        queued, limit = self._loads.bytes, self._limits.max_queued_bytes
         if queued + size > limit:
             return (
                 f"the host's queues are full: they hold {queued} bytes, this event is {size} more, "
@@ -141,4 +144,7 @@ class DeadLetters:
                 f"{queued} bytes wait for its worker already, this event is {size} more, the limit "
                 f"is {limit}"
             )
+        load = state.load
+        if not state.is_exclusive and (load.line or not load.has_room(size, self._bound)):
+            return load.why_full(self._bound)
         return None

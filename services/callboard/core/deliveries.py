@@ -28,18 +28,16 @@ from callboard.core.commit import DeadLetter, Errand
 from callboard.core.errors import CallboardError, Code
 from callboard.core.frames import Accepted, Refusal, Rejected, Released, Settlement
 from callboard.core.identity import check_key
+from callboard.core.load import RECORD_BYTES, bytes_of
 
 if TYPE_CHECKING:
     from callboard.core.agenda import Agenda
     from callboard.core.agent_types import AgentTypes, AgentTypeState
-    from callboard.core.event import Delivery, Event, Grant
+    from callboard.core.event import Address, Delivery, Event, Grant
+    from callboard.core.intake import Intake
     from callboard.core.limits import BrokerLimits
     from callboard.core.queues import AgentQueue, Lane
     from callboard.core.session import Session
-
-RECORD_BYTES = 256
-"""What the broker keeps beside an event's content for each agent that it is for, about."""
-
 
 BURIED_AT_ONCE = 1024
 """Of what waits for a type that ends, how much becomes dead letters in one step: some ms."""
@@ -62,21 +60,19 @@ class Burial:
     errand: Errand | None
 
 
-def bytes_of(event: Event) -> int:
-    """What ``event`` counts for in the queues, for each agent that it is for."""
-    return len(event.content) + RECORD_BYTES
-
-
 class Deliveries:
     """What waits and what is out.
 
     Attributes:
         waiting_count: Deliveries that wait to be handed out.
-        queued_bytes: All that waits, is out, or is being kept before it waits: see `bytes_of`.
     """
 
-    def __init__(self, types: AgentTypes, limits: BrokerLimits, agenda: Agenda) -> None:
+    def __init__(
+        self, types: AgentTypes, intake: Intake, limits: BrokerLimits, agenda: Agenda
+    ) -> None:
         self._types = types
+        self._loads = types.loads
+        self._intake = intake
         self._agent_share = limits.agent_share
         self._max_exclusive_bytes = limits.max_exclusive_bytes
         self._max_losses = limits.max_losses
@@ -87,7 +83,6 @@ class Deliveries:
         self._burials: deque[Burial] = deque()
         self._burial_room = BURIED_AT_ONCE
         self.waiting_count = 0
-        self.queued_bytes = 0
 
     @property
     def out_count(self) -> int:
@@ -138,14 +133,28 @@ class Deliveries:
 
     def restore(self, delivery: Delivery, now: float) -> None:
         """``delivery`` waited when the former host ended."""
-        self.queued_bytes += bytes_of(delivery.event)
+        size = bytes_of(delivery.event)
+        self._loads.of(delivery.agent[0]).take(size)
+        self._loads.bytes += size
         self.enqueue(delivery, now)
 
     def kill(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
         """``delivery``, which neither waits nor is out, becomes a dead letter."""
-        self._agenda.commit.dead.append(DeadLetter(delivery, reason, detail, now))
-        self._counters.rejected += 1
-        self.queued_bytes -= bytes_of(delivery.event)
+        self._bury(delivery, reason, detail, now)
+        self.free(delivery.agent, delivery.event, now)
+
+    def overflow(self, delivery: Delivery, detail: str, now: float) -> None:
+        """There was no room for ``delivery``, and it took none: it becomes a dead letter."""
+        self._bury(delivery, "queue_full", detail, now)
+        self._loads.bytes -= bytes_of(delivery.event)
+
+    def free(self, agent: Address, event: Event, now: float) -> None:
+        """What took room for ``event``, for one agent, is gone."""
+        size = bytes_of(event)
+        load = self._loads.by_type[agent[0]]
+        load.free(size)
+        self._loads.bytes -= size
+        self._intake.serve(load, now)
 
     def hand_out(self, state: AgentTypeState, queue: AgentQueue) -> None:
         """Hand out what waits in ``queue``, as far as its agent and its session have room."""
@@ -189,7 +198,7 @@ class Deliveries:
         agent.
         """
         commit, counters, out = self._agenda.commit, self._counters, self._out
-        lanes, settled = session.lanes, commit.settled
+        lanes, settled, loads = session.lanes, commit.settled, self._loads
         touched: dict[AgentQueue, AgentTypeState] = {}
         for settlement in settlements:
             number = settlement.number
@@ -219,16 +228,18 @@ class Deliveries:
                     continue
             del out[delivery.position]
             size = len(delivery.event.content) + RECORD_BYTES
-            self.queued_bytes -= size
+            load = state.load
+            load.count -= 1
+            load.bytes -= size
+            loads.bytes -= size
             state.queues.bytes -= size
             queue.settle(delivery)
             lanes[state.name].room += 1
         for queue, state in touched.items():
-            lane = lanes[state.name]
-            if queue.waiting or lane.ready:
-                self._go_on(state, lane, queue)
-            if not queue.out and not queue.waiting:
-                state.queues.rest(queue)
+            self._go_on(state, lanes[state.name], queue)
+        if self._intake.waiting_count:
+            for state in touched.values():
+                self._intake.serve(state.load, now)
 
     # What time does.
 
@@ -376,14 +387,16 @@ class Deliveries:
 
     def _go_on(self, state: AgentTypeState, lane: Lane, queue: AgentQueue) -> None:
         """Something of ``queue`` was settled: hand out what waited for that, in turn."""
-        if not lane.ready:
+        if lane.ready:
+            # Others wait for this room: an agent with a long queue must not keep it to itself.
+            if queue.waiting and not queue.is_listed:
+                lane.ready.append(queue)
+                queue.is_listed = True
+            self._serve(state, lane)
+        elif queue.waiting:
             self.hand_out(state, queue)
-            return
-        # Others wait for this room: an agent with a long queue must not keep it to itself.
-        if queue.waiting and not queue.is_listed:
-            lane.ready.append(queue)
-            queue.is_listed = True
-        self._serve(state, lane)
+        if not queue.out and not queue.waiting:
+            state.queues.rest(queue)
 
     def _serve(self, state: AgentTypeState, lane: Lane) -> None:
         while lane.room > 0 and lane.ready and not lane.session.is_parted:
@@ -436,6 +449,10 @@ class Deliveries:
         self.kill(first, "worker_lost", detail, now)
         if not queue.waiting:
             state.queues.rest(queue)
+
+    def _bury(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
+        self._agenda.commit.dead.append(DeadLetter(delivery, reason, detail, now))
+        self._counters.rejected += 1
 
     def _hold_back(self, queue: AgentQueue, until: float) -> None:
         if until <= queue.not_before:

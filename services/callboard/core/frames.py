@@ -85,11 +85,18 @@ ACCEPTED = Accepted()
 class Publish:
     """One event on its way to the host.
 
-    ``number`` rises by one with each of an incarnation, from 1.
+    Attributes:
+        number: Rises by one with each of an incarnation, from 1.
+        remaining_s: How long it may wait at the host for room, in seconds; 0: not at all, a turn
+            would wait with it.
+        deadline: At its worker: the time, by the clock there, until which it may wait; None: not at
+            all.
     """
 
     number: int
     event: Event
+    remaining_s: float = 0.0
+    deadline: float | None = None
 
 
 @dataclass(slots=True)

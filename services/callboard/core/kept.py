@@ -34,7 +34,7 @@ class KeptOrigin(NamedTuple):
     """A publisher; see `Origin`.
 
     Attributes:
-        answered: The highest number of its publishes that the engine has seen.
+        answered: The `Append.known_through` of the latest of its publishes that the engine has.
         refused: The numbers of the refused ones among the latest, in order.
     """
 

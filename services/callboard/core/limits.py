@@ -24,9 +24,15 @@ class BrokerLimits:
         max_subscriptions: Subscriptions that are kept, of all sessions and of types without a
             worker; further ones are refused by entry with RESOURCE_EXHAUSTED.
         max_event_bytes: The largest encoded event, call payload or reply payload.
-        max_queued_bytes: All events queued and out, together, each with what the broker keeps
-            beside it; beyond it publishes are refused with RESOURCE_EXHAUSTED. Also the events that
-            a session may have been sent and not acknowledged.
+        max_type_events: Events queued and out for the agents of one type. What is published beyond
+            it outside of turns waits for room, until its time is up. Turns, which wait for nothing,
+            may bring twice as many; then their publishes are refused with RESOURCE_EXHAUSTED.
+        max_type_bytes: The same in bytes, each event with what the broker keeps beside it; both
+            hold. Less than half of ``max_queued_bytes``, or one type can fill the queues of all.
+        max_queued_bytes: All events queued, out and waiting for room, together, each with what the
+            broker keeps beside it; beyond it publishes are refused with RESOURCE_EXHAUSTED, also
+            those that might wait. Also the events that a session may have been sent and not
+            acknowledged.
         max_calls_waiting: Calls that may wait at the host for one agent whose partition has no
             holder; beyond it they are refused with RESOURCE_EXHAUSTED.
         max_open_calls: Calls that one session may have made and not seen ended; beyond it they are
@@ -59,6 +65,8 @@ class BrokerLimits:
     max_types: int = 10_000
     max_subscriptions: int = 100_000
     max_event_bytes: int = 8 << 20
+    max_type_events: int = 1_000_000
+    max_type_bytes: int = 256 << 20
     max_queued_bytes: int = 1 << 30
     max_exclusive_bytes: int = 64 << 20
     max_calls_waiting: int = 64

@@ -25,44 +25,97 @@ KEPT_S = 3600.0
 class Origin:
     """One start of a publisher's process.
 
+    Publishes that never waited for room are answered in order, and each that did after all of those
+    before it.
+
     Attributes:
         incarnation: Its name.
         last: The highest publish number seen; 0 before the first.
         answered: All publishes up to this number are answered.
-        refused: Those among the latest that were refused, in order.
+        held: Those that are not, because they wait for room or did, in order.
+        beyond: The latest of the answers beyond ``answered``, in the order in which they were
+            given, with why not.
+        unanswered_count: How many publishes are seen and not answered.
         is_replaced: Another process has taken its name: it has no place here any more.
         session: The one that says its publishes, and is told; None while it has none.
     """
 
-    __slots__ = ("answered", "incarnation", "is_replaced", "last", "refused", "session")
+    __slots__ = (
+        "_answer_count",
+        "_highest",
+        "_refused",
+        "answered",
+        "beyond",
+        "held",
+        "incarnation",
+        "is_replaced",
+        "last",
+        "session",
+        "unanswered_count",
+    )
 
     def __init__(self, incarnation: str) -> None:
         self.incarnation = incarnation
         self.last = 0
         self.answered = 0
-        self.refused: deque[Refusal] = deque()
+        self.held: OrderedDict[int, None] = OrderedDict()
+        self.beyond: deque[tuple[int, Refusal | None]] = deque()
         self.is_replaced = False
         self.session: Session | None = None
+        self.unanswered_count = 0
+        self._highest = 0
+        self._answer_count = 0
+        self._refused: deque[tuple[int, Refusal]] = deque()
+
+    def refused_beyond(self, number: int) -> list[Refusal]:
+        """Those above ``number`` that were refused, of those up to `answered`, in order."""
+        refused = [each for _, each in self._refused if number < each.number <= self.answered]
+        return sorted(refused)
+
+    def hold(self, number: int) -> None:
+        """The publish of that number may be answered after later ones."""
+        if not self.held:
+            self._highest = self.answered
+        self.held[number] = None
 
     def answer(self, number: int, refusal: Refusal | None, window: int) -> Session | None:
-        """All publishes up to ``number`` are answered, this one with ``refusal``.
+        """The publish of that number is taken, or refused.
 
-        Refusals are known for as long as the publisher may not have heard of them, which is so for
-        at most twice its ``window`` of publishes.
+        What was answered is known for as long as the publisher may not have heard of it, which is
+        so for at most twice its ``window`` of answers.
 
         Returns the session that is to hear of it; None: it hears of it when it is back.
         """
-        self.answered = number
-        refused = self.refused
+        self._answer_count += 1
+        self.unanswered_count -= 1
+        session, refused = self.session, self._refused
         if refusal is not None:
-            refused.append(refusal)
-        while refused and refused[0].number <= number - 2 * window:
+            refused.append((self._answer_count, refusal))
+        while refused and refused[0][0] <= self._answer_count - 2 * window:
             refused.popleft()
-        if self.session is not None:
-            self.session.outbox.published_through = number
+        if self.held:
+            first = next(iter(self.held))
+            self.held.pop(number, None)
+            self._highest = max(self._highest, number)
+            if number > first:
+                self._answer_beyond(number, refusal, window)
+                return session
+            number = self._highest
+            if self.held:
+                number = min(number, next(iter(self.held)) - 1)
+        self.answered = number
+        if session is not None:
+            session.outbox.published_through = number
             if refusal is not None:
-                self.session.outbox.publishes_refused.append(refusal)
-        return self.session
+                session.outbox.publishes_refused.append(refusal)
+        return session
+
+    def _answer_beyond(self, number: int, refusal: Refusal | None, window: int) -> None:
+        self.beyond.append((number, refusal))
+        if len(self.beyond) > 2 * window:
+            self.beyond.popleft()
+        if self.session is not None:
+            self.session.outbox.published_beyond.append((number, refusal))
 
 
 class Origins:
@@ -127,7 +180,9 @@ class Origins:
             origin = self._by_incarnation[incarnation] = Origin(incarnation)
             origin.last = origin.answered = answered
             reason = "it was refused before the host was restarted"
-            origin.refused.extend(
-                Refusal(number, Code.RESOURCE_EXHAUSTED, reason) for number in refused
+            origin._refused.extend(  # noqa: SLF001 (it is made here)
+                (0, Refusal(number, Code.RESOURCE_EXHAUSTED, reason))
+                for number in refused
+                if number <= answered  # the others are said again, and judged anew
             )
             self._left_at[incarnation] = now

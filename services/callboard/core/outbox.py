@@ -35,6 +35,7 @@ class HostOutbox:
     Attributes:
         continuity: The frames said that the worker may want again; None: it never will.
         published_through: All publishes up to this number are answered.
+        published_beyond: Publishes beyond that number that are answered, with why not.
         settled_through: All settlements up to this number are answered.
         unread_bytes: What calls and replies count for that wait to be read.
         kept_event_bytes: The events in frames that were said and are not acknowledged.
@@ -48,6 +49,7 @@ class HostOutbox:
         self.registered: list[Registered] = []
         self.published_through = 0
         self.publishes_refused: deque[Refusal] = deque()
+        self.published_beyond: deque[tuple[int, Refusal | None]] = deque()
         self.settled_through = 0
         self.settlements_refused: deque[Refusal] = deque()
         self.deliveries: deque[tuple[Event, list[Delivery]]] = deque()
@@ -70,6 +72,7 @@ class HostOutbox:
             self._unread_answers
             + len(self.registered)
             + len(self.publishes_refused)
+            + len(self.published_beyond)
             + len(self.settlements_refused)
             + len(self._replies)
         )
@@ -191,7 +194,10 @@ class HostOutbox:
         items = self._take_messages(frame, items)
         is_empty = items == MAX_FRAME_ITEMS
         # A number is never answered before its refusal is told.
-        if self.published_through > self._told_published:
+        if self.published_beyond:
+            is_empty = False
+            self._take_beyond(frame)
+        elif self.published_through > self._told_published:
             is_empty = False
             frame.publishes_refused, frame.published_through = _answers(
                 self.publishes_refused, self.published_through
@@ -210,6 +216,16 @@ class HostOutbox:
             is_empty = False
             frame.drain, self.drain = True, False
         return None if is_empty else frame
+
+    def _take_beyond(self, frame: HostFrame) -> None:
+        """Put in answers that are out of order, before those that may cover them by now."""
+        beyond = self.published_beyond
+        for _ in range(min(len(beyond), MAX_FRAME_ITEMS)):
+            number, refusal = beyond.popleft()
+            frame.published_beyond.append(number)
+            if refusal is not None:
+                frame.publishes_refused.append(refusal)
+        frame.published_through = self._told_published
 
     def _take_notices(self, frame: HostFrame) -> int:
         """Put in what is small and rare; how many items may follow, possibly none."""

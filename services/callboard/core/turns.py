@@ -145,6 +145,10 @@ class Mailbox(Generic[B]):
             before += 1
         self._events.insert(before, (place, delivery, body, due))
 
+    def place_of(self, turn: TurnId) -> int:
+        """Where the event of a turn that runs is among all that arrived; 0 for a call."""
+        return self._running.get(turn, 0)
+
     def finish(self, turn: TurnId) -> None:
         """A turn has ended."""
         self._running.pop(turn, None)
@@ -163,16 +167,18 @@ class Mailbox(Generic[B]):
             if call.id == call_id:
                 call.credit += count
 
-    def release(self, failed: Delivery | None = None, due: float | None = None) -> None:
+    def release(
+        self, failed: Delivery | None = None, due: float | None = None, place: int = 0
+    ) -> None:
         """Give back all events that wait; see `take_released`.
 
         With ``failed``, an event whose turn has failed and that may be tried again from ``due`` on,
-        give back that and what waits behind it.
+        give back that and what waits behind it; ``place`` is where it was, if that has ended.
         """
         given_back: list[GivenBack] = []
         first = 0
         if failed is not None:
-            first = self._running[failed.turn]
+            first = place or self._running[failed.turn]
             given_back.append(GivenBack(first, failed, due))
         events = self._events
         while events and events[-1][0] > first:

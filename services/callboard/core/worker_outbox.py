@@ -19,6 +19,9 @@ from callboard.core.frames import (
 )
 from callboard.core.outbox import size_of_reply
 
+SHORTEST_WAIT_S = 0.001
+"""What is left to a publish that may wait when its time is up: none at all says something else."""
+
 
 class WorkerOutbox:
     """What a worker has to say to its host.
@@ -29,7 +32,7 @@ class WorkerOutbox:
 
     Attributes:
         window: How many publishes may be unconfirmed at the host.
-        confirmed: The highest publish number that the host has answered.
+        confirmed: How many publishes the host has answered.
         register: The newest registration not yet said; an older one is not worth saying. Leaves
             with the last of the settlements and replies before it: it may leave their type out.
         cancels: Leave only after all calls, which they may name.
@@ -81,19 +84,19 @@ class WorkerOutbox:
         """Let a streamed call have so many more answers."""
         self.credits[call_id] = self.credits.get(call_id, 0) + count
 
-    def take(self) -> WorkerFrame | None:
-        """The next frame; None when nothing may leave.
+    def take(self, now: float = 0.0) -> WorkerFrame | None:
+        """The next frame; None when nothing may leave. Publishes say how long they may still wait.
 
         Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger.
         """
         continuity = self.continuity
         if continuity is None:
-            return self._take_new()
+            return self._take_new(now)
         again = continuity.say_again()
         if again is not None:
             again.beat = False  # see `resume`
             return again
-        frame = self._take_new()
+        frame = self._take_new(now)
         if frame is None:
             if self.leave:
                 self.leave = False
@@ -103,7 +106,7 @@ class WorkerOutbox:
             frame = WorkerFrame()
         return continuity.say(frame)
 
-    def _take_new(self) -> WorkerFrame | None:
+    def _take_new(self, now: float) -> WorkerFrame | None:
         frame = WorkerFrame()
         is_empty = True
         if self.beat:
@@ -112,7 +115,7 @@ class WorkerOutbox:
         if self.drain:
             is_empty = False
             frame.drain, self.drain = self.drain, False
-        if self._take_items(frame):
+        if self._take_items(frame, now):
             is_empty = False
         if self.cancels and not self.calls:
             is_empty = False
@@ -130,7 +133,7 @@ class WorkerOutbox:
                 frame.surrendered, self.surrendered = self.surrendered, []
         return None if is_empty else frame
 
-    def _take_items(self, frame: WorkerFrame) -> bool:
+    def _take_items(self, frame: WorkerFrame, now: float) -> bool:
         items = MAX_FRAME_ITEMS
         size = MAX_FRAME_BYTES
         settlements = self.settlements
@@ -157,7 +160,10 @@ class WorkerOutbox:
             length = len(publishes[0].event.content)
             if length > size and items < MAX_FRAME_ITEMS:
                 return True
-            frame.publishes.append(publishes.popleft())
+            publish = publishes.popleft()
+            if publish.deadline is not None:
+                publish.remaining_s = max(publish.deadline - now, SHORTEST_WAIT_S)
+            frame.publishes.append(publish)
             items -= 1
             size -= length
         return items < MAX_FRAME_ITEMS

@@ -105,10 +105,9 @@ def rows_of(commit: Commit, now: float, behind_s: float) -> Rows:
     for append in commit.appends:
         incarnation = append.session.origin.incarnation
         if incarnation:
-            number = min(append.number, MAX_INTEGER)
-            rows.answered[incarnation] = number
+            rows.answered[incarnation] = min(append.known_through, MAX_INTEGER)
             if append.refusal is not None:
-                rows.refused.append((incarnation, number))
+                rows.refused.append((incarnation, min(append.number, MAX_INTEGER)))
     return rows
 
 

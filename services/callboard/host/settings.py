@@ -43,7 +43,10 @@ class HostSettings(BaseSettings):
         max_types: Agent types that are kept, those without a worker included.
         max_subscriptions: Subscriptions that are kept, of all workers together.
         max_event_bytes: The largest encoded event, call payload or reply payload.
-        max_queued_bytes: All events queued and out, together.
+        max_type_events: Events queued and out for one agent type, beyond which publishers wait.
+        max_type_bytes: The same in bytes; None is a quarter of ``max_queued_bytes``: twice as much,
+            which turns may bring there, leaves room for other types.
+        max_queued_bytes: All events queued, out and waiting for room, together.
         max_exclusive_bytes: Events queued and out for one worker of AutoGen's.
         max_calls_waiting: Calls that may wait for one agent whose partition has no holder.
         max_open_calls: Calls that one worker may have open.
@@ -67,6 +70,8 @@ class HostSettings(BaseSettings):
     max_types: PositiveInt = _LIMITS.max_types
     max_subscriptions: PositiveInt = _LIMITS.max_subscriptions
     max_event_bytes: PositiveInt = _LIMITS.max_event_bytes
+    max_type_events: PositiveInt = _LIMITS.max_type_events
+    max_type_bytes: PositiveInt | None = None
     max_queued_bytes: PositiveInt = _LIMITS.max_queued_bytes
     max_exclusive_bytes: PositiveInt = _LIMITS.max_exclusive_bytes
     max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
@@ -106,6 +111,8 @@ class HostSettings(BaseSettings):
             max_types=self.max_types,
             max_subscriptions=self.max_subscriptions,
             max_event_bytes=self.max_event_bytes,
+            max_type_events=self.max_type_events,
+            max_type_bytes=self.max_type_bytes or max(1, self.max_queued_bytes // 4),
             max_queued_bytes=self.max_queued_bytes,
             max_exclusive_bytes=self.max_exclusive_bytes,
             max_calls_waiting=self.max_calls_waiting,

@@ -32,6 +32,7 @@ from callboard.core.frames import (
     Settlement,
 )
 from callboard.core.session import STREAMS, Session
+from callboard.core.worker_outbox import SHORTEST_WAIT_S
 from callboard.engine.memory import MemoryEngine
 from callboard.telemetry.active import agent_spans, route_spans
 from callboard.wire.codec import CloudEventCodec
@@ -184,11 +185,15 @@ class LocalRuntime(BaseRuntime):
         declared.set_result(registered.errors)
         return declared
 
-    def _send_publish(self, event: Event, done: Done) -> None:
-        publishes = [self._publishes.add(event, done)]
+    def _send_publish(self, event: Event, done: Done, deadline: float | None) -> None:
+        now = self._now()
+        publish = self._publishes.add(event, done)
+        if deadline is not None:
+            publish.remaining_s = max(deadline - now, SHORTEST_WAIT_S)
+        publishes = [publish]
         if self._spans is not None:
             self._spans.arrive(publishes)
-        self._broker.publish(self._session, publishes)
+        self._broker.publish(self._session, publishes, now)
         self._schedule_pump()
 
     def _send_call(self, call: Call) -> None:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 class RouteSpans:
     """Makes the spans of one broker, and puts their contexts into what is handed on.
 
-    The span of an event lasts from its arrival until the engine has it and its deliveries are
-    queued; one made when its targets are known, so that samplers see them. The span of a call lasts
-    until its answer leaves. Of calls are held those that are open, of events those that arrived
-    since the last commit was taken.
+    The span of an event lasts from its arrival, however long it then waits for room, until the
+    engine has it and its deliveries are queued; one made when its targets are known, so that
+    samplers see them. The span of a call lasts until its answer leaves. Of calls are held those
+    that are open, of events those that arrived since the last commit was taken.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class RouteSpans:
     @harmless(instead=lambda *_: INVALID_SPAN)
     def _route(self, append: Append, arrived_at_ns: int | None) -> Span:
         event, targets = append.event, append.targets
+        if append.waited_s:
+            arrived_at_ns = time_ns() - round(append.waited_s * 1e9)
         attributes: dict[str, AttributeValue] = {
             names.DESTINATION: event.topic_type,
             names.FAN_OUT: len(targets),

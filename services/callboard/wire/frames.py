@@ -21,6 +21,7 @@ from callboard.wire.items import (
     get_registration,
     get_reply,
     get_settlement,
+    milliseconds,
     put_call,
     put_credit,
     put_grant,
@@ -82,6 +83,7 @@ def encode_worker_frame(frame: WorkerFrame) -> bytes:
             event=event.content,
             topic_type=event.topic_type,
             topic_source=event.topic_source,
+            remaining_ms=milliseconds(publish.remaining_s),
         )
         if event.sender is not None:
             item.sender.type, item.sender.key = event.sender
@@ -145,7 +147,7 @@ def _get_publish(message: pb.Publish) -> Publish:
         raise ProtocolViolation(msg)
     sender = (message.sender.type, message.sender.key) if message.HasField("sender") else None
     event = Event(message.event, message.topic_type, message.topic_source, sender, get_hop(message))
-    return Publish(message.number, event)
+    return Publish(message.number, event, message.remaining_ms / 1000)
 
 
 def _put_calls(

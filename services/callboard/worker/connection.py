@@ -267,10 +267,10 @@ class Connection:
         return grpc.aio.EOF
 
     async def _write(self, outbox: WorkerOutbox) -> None:
-        call = self._call
+        call, now = self._call, asyncio.get_running_loop().time
         try:
             while True:
-                frame = outbox.take()
+                frame = outbox.take(now())
                 if frame is not None:
                     await call.write(encode_worker_frame(frame))
                 elif self._is_closing:

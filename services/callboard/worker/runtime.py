@@ -20,7 +20,7 @@ from callboard.agent.calls_made import hear, resolve
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S, is_in_close
 from callboard.agent.deactivation import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_MAX_INSTANCES
 from callboard.agent.intervention import InterventionHandler
-from callboard.agent.publishes import Done, UnconfirmedPublishes
+from callboard.agent.publishes import Done, OutsidePublishes, UnconfirmedPublishes
 from callboard.core.errors import (
     CallboardError,
     NotAllowedNow,
@@ -134,6 +134,7 @@ class WorkerRuntime(BaseRuntime):
         self._all_confirmed = asyncio.Event()
         self._all_confirmed.set()
         self._publishes = UnconfirmedPublishes()
+        self._outside = OutsidePublishes(self._publish)
         self._is_cut_off = asyncio.Event()
         self._readiness = _Readiness()
         self._registrations: dict[int, asyncio.Future[Sequence[RegistrationError]]] = {}
@@ -325,6 +326,7 @@ class WorkerRuntime(BaseRuntime):
         error = self._failure = self._failure or error
         self._disconnected.set()
         self._readiness.set(is_ready=False)
+        self._outside.fail(error)
         self._publishes.fail(error)
         registrations, self._registrations = self._registrations, {}
         for future in registrations.values():
@@ -365,7 +367,8 @@ class WorkerRuntime(BaseRuntime):
         self._bind(welcome.max_event_bytes, welcome.partitions)
         self._drained.clear()
         outbox = session.outbox
-        outbox.confirmed = self._publishes.confirmed
+        outbox.confirmed = self._publishes.answered_count
+        self._outside.limit = max(1, welcome.publish_window * 3 // 4)
         outbox.publishes.extend(self._publishes.unanswered)
         if self.is_stopping:
             outbox.drain = True
@@ -443,12 +446,19 @@ class WorkerRuntime(BaseRuntime):
         self._registrations[registration.revision] = future
         return future
 
-    def _send_publish(self, event: Event, done: Done) -> None:
+    def _send_publish(self, event: Event, done: Done, deadline: float | None) -> None:
+        if deadline is None or self._welcome is None or self._failure is not None:
+            self._publish(event, done, deadline)
+        else:
+            self._outside.publish(event, done, deadline)
+
+    def _publish(self, event: Event, done: Done, deadline: float | None) -> None:
         if self._failure is not None or self._welcome is None:
             done(self._failure or _not_started())
             return
         self._all_confirmed.clear()
         publish = self._publishes.add(event, done)
+        publish.deadline = deadline
         session = self._link.session
         if session is not None:  # otherwise the next one says it
             session.outbox.publishes.append(publish)
@@ -513,7 +523,7 @@ class WorkerRuntime(BaseRuntime):
     def _confirm(self, frame: HostFrame) -> None:
         outbox = self._require_session().outbox
         self._publishes.confirm(frame)
-        outbox.confirmed = self._publishes.confirmed
+        outbox.confirmed = self._publishes.answered_count
         if self._publishes.is_empty:
             self._all_confirmed.set()
         if outbox.publishes:

@@ -200,20 +200,22 @@ class RegistrationError(_message.Message):
     def __init__(self, type_name: _Optional[str] = ..., subscription_id: _Optional[str] = ..., code: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Publish(_message.Message):
-    __slots__ = ("number", "event", "topic_type", "topic_source", "sender", "hop")
+    __slots__ = ("number", "event", "topic_type", "topic_source", "sender", "hop", "remaining_ms")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     TOPIC_TYPE_FIELD_NUMBER: _ClassVar[int]
     TOPIC_SOURCE_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     HOP_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
     number: int
     event: bytes
     topic_type: str
     topic_source: str
     sender: AgentRef
     hop: TraceContext
-    def __init__(self, number: _Optional[int] = ..., event: _Optional[bytes] = ..., topic_type: _Optional[str] = ..., topic_source: _Optional[str] = ..., sender: _Optional[_Union[AgentRef, _Mapping]] = ..., hop: _Optional[_Union[TraceContext, _Mapping]] = ...) -> None: ...
+    remaining_ms: int
+    def __init__(self, number: _Optional[int] = ..., event: _Optional[bytes] = ..., topic_type: _Optional[str] = ..., topic_source: _Optional[str] = ..., sender: _Optional[_Union[AgentRef, _Mapping]] = ..., hop: _Optional[_Union[TraceContext, _Mapping]] = ..., remaining_ms: _Optional[int] = ...) -> None: ...
 
 class Published(_message.Message):
     __slots__ = ("through", "beyond", "refused")
