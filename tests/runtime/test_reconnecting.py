@@ -19,6 +19,7 @@ from callboard import (
 )
 from callboard.core.broker import BrokerLimits
 from callboard.core.errors import AlreadyRegistered, Unavailable
+from callboard.core.lease import Lease, Need
 from callboard.host import Host
 from callboard.worker import WorkerRuntime
 from runtime.proxy import Proxy
@@ -212,3 +213,21 @@ async def test_a_worker_whose_loop_is_blocked_for_longer_than_its_lease_loses_wh
         while len(s.diary) < 4:
             await asyncio.sleep(0.01)
         assert s.diary == ["begin block", "end block"] * 2
+
+
+async def test_a_fault_in_keeping_the_lease_ends_the_runtime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody would cancel its turns in time any more: whoever waits for it hears why."""
+
+    def need(self: Lease, now: float) -> Need:
+        raise ZeroDivisionError(now)
+
+    async with asyncio.timeout(PATIENCE_S), Host(port=0, limits=LIMITS) as host:
+        worker = WorkerRuntime(host.address)
+        await worker.start()
+        monkeypatch.setattr(Lease, "need", need)
+        with pytest.raises(ZeroDivisionError):
+            await worker.wait()
+        with pytest.raises(Exception, match="the runtime broke"):
+            await worker.publish_message("x", TICKS)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
-from callboard.core.errors import CallboardError, Code, Unavailable
+from callboard.core.errors import CallboardError, Code, Unavailable, cause_of
 from callboard.core.frames import NO_CLAIMS, Claims, HostFrame
 from callboard.core.lease import Need
 from callboard.log import Logger
@@ -197,18 +197,25 @@ class HostLink:
 
         Raises the `CallboardError` with which it lost the host for good.
         """
-        connection = self._connection
-        keeper = asyncio.get_running_loop().create_task(self._keep_lease(), name="lease")
         try:
-            while connection is not None:
-                reason = await self._follow(connection)
-                if self._is_over:
-                    return
-                connection = await self._find_again(reason)
-        finally:
-            keeper.cancel()
+            async with asyncio.TaskGroup() as tasks:
+                keeper = tasks.create_task(self._keep_lease(), name="lease")
+                try:
+                    await self._stay_connected()
+                finally:
+                    keeper.cancel()
+        except ExceptionGroup as group:
+            raise cause_of(group) from group
 
     # Inside.
+
+    async def _stay_connected(self) -> None:
+        connection = self._connection
+        while connection is not None:
+            reason = await self._follow(connection)
+            if self._is_over:
+                return
+            connection = await self._find_again(reason)
 
     async def _follow(self, connection: Connection) -> CallboardError:
         """Say and hear over ``connection`` for as long as it lasts; why it did not longer.
