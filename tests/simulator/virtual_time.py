@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Coroutine
+from contextlib import suppress
 from contextvars import Context
 from itertools import count
 from typing import Any, NoReturn, TypeVar
@@ -83,4 +84,19 @@ def _make_task(
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run ``main`` in a loop of its own, from time 0. Raises `Stuck` when it waits for nothing."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(main)
+        finally:
+            _end_tasks(runner.get_loop())
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """End those that a run which failed has left, and those that they begin as they end.
+
+    What is left in a loop that is closed says so whenever it is collected.
+    """
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        with suppress(Stuck):
+            loop.run_until_complete(asyncio.wait(tasks))
