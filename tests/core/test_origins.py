@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from callboard.core.errors import Code
 from callboard.core.frames import Refusal
+from callboard.core.kept import KeptOrigin
 from callboard.core.origins import KEPT_S, Origins
 from callboard.core.session import Session
 
@@ -152,3 +153,15 @@ def test_a_publisher_whose_name_was_taken_is_known_for_as_long_as_it_is_remember
     assert not origins.is_replaced("j")
     origins.expire(1.0 + KEPT_S)
     assert not origins.is_replaced("i")
+
+
+def test_what_an_earlier_host_has_answered_out_of_turn_is_known() -> None:
+    """It is told of as before, and not taken again; what is not answered is."""
+    origins = Origins()
+    origins.restore([KeptOrigin("i", 4, (3, 7), (6, 7))], 0.0)
+    origin = joined(origins, confirmed=2).origin
+
+    assert [number for number in range(1, 10) if not origin.has(number)] == [5, 8, 9]
+    assert [each.number for each in origin.refused_beyond(2)] == [3]
+    told = [(number, refusal is not None) for number, refusal in origin.beyond]
+    assert told == [(6, False), (7, True)]

@@ -10,6 +10,7 @@ from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import Selection
 from callboard.core.event import Event, TraceContext
 from callboard.core.kept import KeptOrigin, KeptSession, KeptType
+from callboard.core.origins import Origin
 from callboard.core.session import Session
 from callboard.engine import contract, memory
 from callboard.engine.contract import Engine
@@ -228,6 +229,51 @@ async def test_publishers_are_found_with_what_they_were_refused(place: Place) ->
     kept = await place.reopen()
 
     assert sorted(kept.origins) == [KeptOrigin("p", 4, (2, 4)), KeptOrigin("r", 7)]
+
+
+async def test_what_was_answered_out_of_turn_is_found(place: Place) -> None:
+    """While a publish waits for room, later ones are kept; until all up to them are known."""
+    session = Session("s", "s", incarnation="p")
+    session.origin = Origin("p")
+
+    async def keep(number: int, *, is_refused: bool = False) -> None:
+        each = append(number, AGENT, is_refused=is_refused)
+        each.session = session
+        await place.engine.commit(Commit(appends=[each]))
+        session.origin.answer(number, each.refusal, window=4)
+
+    await keep(1)
+    session.origin.hold(2)
+    session.origin.hold(4)
+    await keep(3)
+    await keep(5, is_refused=True)
+
+    assert (await place.reopen()).origins == (KeptOrigin("p", 1, (5,), (3, 5)),)
+
+    await keep(2)
+    assert (await place.reopen()).origins == (KeptOrigin("p", 1, (5,), (3, 5, 2)),)
+    await keep(6)
+    assert (await place.reopen()).origins == (KeptOrigin("p", 3, (5,), (5, 6)),)
+    await keep(4, is_refused=True)
+    await keep(7)
+    assert (await place.reopen()).origins == (KeptOrigin("p", 7, (5, 4)),)
+
+
+async def test_what_is_refused_late_is_found(place: Place) -> None:
+    """However far others have gone on meanwhile: it is the latest answer."""
+    session = Session("s", "s", incarnation="p")
+    session.origin = Origin("p")
+    session.origin.hold(1)
+    for number in (*range(2, 30), 1):
+        each = append(number, AGENT, is_refused=number == 1)
+        each.session = session
+        await place.engine.commit(Commit(appends=[each]))
+        session.origin.answer(number, each.refusal, window=4)
+
+    (found,) = (await place.reopen()).origins
+
+    assert (found.answered, found.refused) == (0, (1,))
+    assert found.beyond[-8:] == (*range(23, 30), 1)
 
 
 async def test_times_are_those_of_the_broker(place: Place) -> None:

@@ -157,10 +157,23 @@ async def test_refusals_are_known_for_two_windows(tmp_path: Path) -> None:
             refused = append(number, of="p", is_refused=number <= 28)
             await engine.commit(Commit(appends=[refused]))
     with sqlite3.connect(tmp_path / FILE_NAME) as file:
-        assert file.execute("SELECT count(*) FROM refusal").fetchone() == (8,)
+        assert file.execute("SELECT count(*) FROM answer").fetchone() == (6,)
     file.close()
     async with opened(tmp_path) as (_, kept):
         assert kept.origins == (KeptOrigin("p", 30, tuple(range(23, 29))),)
+
+
+async def test_answers_out_of_turn_are_known_for_two_windows(tmp_path: Path) -> None:
+    """A publish that waits for room for long makes no list that grows."""
+    async with opened(tmp_path) as (engine, _):
+        waits = append(1, of="p")
+        waits.session.origin.hold(1)
+        for number in range(2, 31):
+            later = append(number)
+            later.session = waits.session
+            await engine.commit(Commit(appends=[later]))
+    async with opened(tmp_path) as (_, kept):
+        assert kept.origins == (KeptOrigin("p", 0, (), tuple(range(23, 31))),)
 
 
 async def test_numbers_that_only_a_liar_has_are_taken(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ class ModelEngine(MemoryEngine):
         incarnation = append.session.origin.incarnation
         if incarnation:
             former = self._disk.origins.get(incarnation, KeptOrigin(incarnation, 0))
-            refused = former.refused
+            refused, through = former.refused, append.known_through
             if append.refusal is not None:
                 refused = (*refused, append.number)
-            self._disk.origins[incarnation] = KeptOrigin(incarnation, append.known_through, refused)
+            beyond = tuple(each for each in (*former.beyond, append.number) if each > through)
+            self._disk.origins[incarnation] = KeptOrigin(incarnation, through, refused, beyond)

@@ -5,7 +5,7 @@ A check that has never failed proves nothing. Each fault here is one that somebo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from callboard.core.deliveries import Deliveries
 from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import ACCEPTED, Publish, Released, Reply, Settlement
 from callboard.core.intake import Intake
+from callboard.core.kept import KeptOrigin
 from callboard.core.lease import Lease
 from callboard.core.load import Waiter, bytes_of
 from callboard.core.origins import Origin, Origins
@@ -376,6 +377,17 @@ def a_new_host_takes_nothing_over(patch: Patch) -> None:
 def a_new_host_has_forgotten_the_publishers(patch: Patch) -> None:
     """What they say again it takes for new."""
     patch.setattr(Origins, "restore", lambda *_: None)
+
+
+@fault
+def a_new_host_has_forgotten_what_was_answered_out_of_turn(patch: Patch) -> None:
+    """What was taken while an earlier publish waited for room it takes once more."""
+    original = Origins.restore
+
+    def restore(self: Origins, kept: Iterable[KeptOrigin], now: float) -> None:
+        original(self, (each._replace(beyond=()) for each in kept), now)
+
+    patch.setattr(Origins, "restore", restore)
 
 
 @fault

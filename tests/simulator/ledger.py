@@ -26,7 +26,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from math import inf
 from typing import TYPE_CHECKING
 
 from callboard.agent.stream_made import STREAM_WINDOW
@@ -54,9 +53,7 @@ class Published:
     Attributes:
         sequence: Its place among those of its publisher on its topic.
         turn: The turn that published it; None for one of a client.
-        at_s: When it was published.
         fate: What the publisher was told: None while it was told nothing.
-        told_at_s: When it was first told.
     """
 
     id: str
@@ -65,9 +62,7 @@ class Published:
     source: str
     sequence: int
     turn: Turn | None = None
-    at_s: float = 0.0
     fate: str | None = None
-    told_at_s: float | None = None
 
     @property
     def targets(self) -> set[Agent]:
@@ -132,7 +127,6 @@ class Ledger:
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     without_host: list[tuple[float, float]] = field(default_factory=list)
-    has_little_room: bool = False
     _instances: dict[Agent, list[Process]] = field(default_factory=lambda: defaultdict(list))
     _running: dict[Agent, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     _sequences: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -149,8 +143,7 @@ class Ledger:
         """A client publishes, or an agent in a turn."""
         self._sequences[publisher, topic] += 1
         sequence = self._sequences[publisher, topic]
-        now = asyncio.get_running_loop().time()
-        event = Published(event_id, publisher, topic, source, sequence, turn, now)
+        event = Published(event_id, publisher, topic, source, sequence, turn)
         self.published[event_id] = event
         self.counts["published"] += 1
         self._note(f"{publisher} publishes {event_id} on {topic}/{source}")
@@ -160,10 +153,12 @@ class Ledger:
         """A publisher, or the runtime in which an agent publishes, is told what the host says."""
         event, fate = self.published[event_id], "refused" if is_refused else "acknowledged"
         if event.fate is None:
-            event.told_at_s = asyncio.get_running_loop().time()
             if is_refused:
                 self._note(f"{event_id} is refused")
             self.counts[fate if event.turn is None else f"{fate} in turns"] += 1
+        elif event.fate != fate:
+            msg = f"{event_id} was {event.fate} and then {fate}"
+            raise Broken(msg)
         event.fate = fate
 
     def dies(self, event_id: str, agent: Agent, reason: str) -> None:
@@ -346,7 +341,7 @@ class Ledger:
         if reached and reached != event.targets:
             msg = f"{event.id} was for {event.targets} and reached {reached} alone"
             raise Broken(msg)
-        if event.fate == "refused" and reached and not self._may_be_twice(event):
+        if event.fate == "refused" and reached:
             msg = f"{event.id} was refused and reached {reached}"
             raise Broken(msg)
 
@@ -354,35 +349,24 @@ class Ledger:
         turns = self.turns[event.id, agent]
         done = [turn for turn in turns if turn.ending == "done"]
         dead = self.dead[event.id, agent]
-        is_twice = self._may_be_twice(event)
-        if len(dead) > 1 + is_twice:
+        if len(dead) > 1:
             msg = f"{event.id} is {len(dead)} dead letters of {agent}"
             raise Broken(msg)
         failed = [turn for turn in turns if turn.ending in ("raised", "cancelled", "refused")]
         for turn in turns[:-1]:
-            if turn not in failed and not is_twice and not self._is_troubled(turn):
+            if turn not in failed and not self._is_troubled(turn):
                 msg = f"{agent} gets {event.id} again, and nothing was wrong with {turn.process}"
                 raise Broken(msg)
         attempts = POLICIES[agent[0]].max_attempts
-        is_early = turns and len(failed) < attempts and not is_twice
+        is_early = turns and len(failed) < attempts
         if is_early and dead in (["handler_error"], ["queue_full"]):
             msg = f"{event.id} is dead for {agent} after {len(failed)} of {attempts} attempts"
             raise Broken(msg)
-        is_excused = is_twice or any(self._is_troubled(turn) for turn in turns)
+        is_excused = any(self._is_troubled(turn) for turn in turns)
         if len(failed) > attempts and not is_excused:
             msg = f"{agent} has tried {event.id} {len(failed)} times, its policy is {attempts}"
             raise Broken(msg)
         return len(done) + len(dead)
-
-    def _may_be_twice(self, event: Published) -> bool:
-        """Whether a lost host may have had it, and the next one was given it once more.
-
-        So it may where publishers wait for room, if nobody was told before the host was lost.
-        """
-        told_at_s = inf if event.told_at_s is None else event.told_at_s
-        return self.has_little_room and any(
-            event.at_s <= begin <= told_at_s for begin, _ in self.without_host
-        )
 
     def _is_troubled(self, turn: Turn) -> bool:
         """Whether the host may not have heard how it ended.

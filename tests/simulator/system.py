@@ -50,7 +50,7 @@ class System:
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self.ledger = Ledger(has_little_room=story.room < 1_000_000)
+        self.ledger = Ledger()
         self.broken: Broken | None = None
         self.processes: dict[str, Process] = {}
         self._all: list[Process] = []

@@ -36,7 +36,7 @@ class Append:
 
     @property
     def known_through(self) -> int:
-        """What an engine keeps of its publisher with it: all publishes up to this one are known.
+        """All publishes up to this one are known to an engine that has it, if not this one too.
 
         Below those that wait for room, which are lost with the host, and said again.
         """

@@ -75,7 +75,7 @@ class Intake:
         max_queued = self._limits.max_queued_bytes
         for publish in publishes:
             number = publish.number
-            if number <= origin.last:
+            if number <= origin.last or number in origin.kept:
                 continue
             origin.last = number
             origin.unanswered_count += 1

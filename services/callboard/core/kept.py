@@ -35,12 +35,15 @@ class KeptOrigin(NamedTuple):
 
     Attributes:
         answered: The `Append.known_through` of the latest of its publishes that the engine has.
-        refused: The numbers of the refused ones among the latest, in order.
+        refused: The numbers of the refused ones among the latest.
+        beyond: The latest numbers above ``answered`` that the engine has, refused ones among them,
+            in the order in which it got them.
     """
 
     incarnation: str
     answered: int
     refused: tuple[int, ...] = ()
+    beyond: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

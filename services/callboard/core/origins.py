@@ -33,6 +33,7 @@ class Origin:
         last: The highest publish number seen; 0 before the first.
         answered: All publishes up to this number are answered.
         held: Those that are not, because they wait for room or did, in order.
+        kept: Numbers beyond ``last`` that the former host has answered.
         beyond: The latest of the answers beyond ``answered``, in the order in which they were
             given, with why not.
         unanswered_count: How many publishes are seen and not answered.
@@ -49,6 +50,7 @@ class Origin:
         "held",
         "incarnation",
         "is_replaced",
+        "kept",
         "last",
         "session",
         "unanswered_count",
@@ -60,12 +62,17 @@ class Origin:
         self.answered = 0
         self.held: OrderedDict[int, None] = OrderedDict()
         self.beyond: deque[tuple[int, Refusal | None]] = deque()
+        self.kept: frozenset[int] = frozenset()
         self.is_replaced = False
         self.session: Session | None = None
         self.unanswered_count = 0
         self._highest = 0
         self._answer_count = 0
         self._refused: deque[tuple[int, Refusal]] = deque()
+
+    def has(self, number: int) -> bool:
+        """Whether the publish of that number was seen before."""
+        return number <= self.last or number in self.kept
 
     def refused_beyond(self, number: int) -> list[Refusal]:
         """Those above ``number`` that were refused, of those up to `answered`, in order."""
@@ -176,13 +183,16 @@ class Origins:
 
     def restore(self, kept: Iterable[KeptOrigin], now: float) -> None:
         """These were known when the former host ended."""
-        for incarnation, answered, refused in kept:
+        reason = "it was refused before the host was restarted"
+        for incarnation, answered, refused, beyond in kept:
             origin = self._by_incarnation[incarnation] = Origin(incarnation)
             origin.last = origin.answered = answered
-            reason = "it was refused before the host was restarted"
+            refusals = {
+                number: Refusal(number, Code.RESOURCE_EXHAUSTED, reason) for number in refused
+            }
             origin._refused.extend(  # noqa: SLF001 (it is made here)
-                (0, Refusal(number, Code.RESOURCE_EXHAUSTED, reason))
-                for number in refused
-                if number <= answered  # the others are said again, and judged anew
+                (0, refusal) for refusal in refusals.values()
             )
+            origin.kept = frozenset(beyond)
+            origin.beyond.extend((number, refusals.get(number)) for number in beyond)
             self._left_at[incarnation] = now

@@ -25,10 +25,10 @@ class Engine(Protocol):
     host if `commit` has returned, maybe if it has not, and always as a whole.
 
     An event is kept from the append that brings it, under a position for each target, until a
-    commit names that position in ``removed`` or ``dead``. A publisher is kept, with the highest
-    number of its appends and the refused ones among the latest, until a commit names it in
-    ``origins_gone``, which counts before the appends of the same commit; those without an
-    incarnation are not.
+    commit names that position in ``removed`` or ``dead``. A publisher is kept, as `KeptOrigin`, by
+    what its appends say, until a commit names it in ``origins_gone``, which counts before the
+    appends of the same commit; those without an incarnation are not. Of its numbers each is known
+    for as long as it may ask for it again: until twice its window of later ones is appended.
     """
 
     @property

@@ -48,14 +48,14 @@ class SqliteEngine:
                 may be asked for again.
         """
         self._directory = directory
-        self._refusals = 2 * publish_window
+        self._answers = 2 * publish_window
         self._thread = ThreadPoolExecutor(1, "callboard.sqlite")
         self._store: SqliteStore | None = None
 
     async def open(self) -> Kept:
         """Take the file over, which is made when there is none. See `open_file` for the errors."""
         try:
-            self._store, kept = await self._do(SqliteStore.open, self._directory, self._refusals)
+            self._store, kept = await self._do(SqliteStore.open, self._directory, self._answers)
         except BaseException:
             await self.close()
             raise

@@ -76,9 +76,17 @@ CREATE TABLE agent_type (name TEXT PRIMARY KEY, patterns TEXT NOT NULL);
 CREATE TABLE session (
     token BLOB PRIMARY KEY, client_id TEXT NOT NULL, incarnation TEXT NOT NULL
 );
-CREATE TABLE origin (incarnation TEXT PRIMARY KEY, answered INTEGER NOT NULL);
-CREATE TABLE refusal (
-    incarnation TEXT, number INTEGER, PRIMARY KEY (incarnation, number)
+-- With how many answers there were; an answer has how many there were with it, about.
+CREATE TABLE origin (
+    incarnation TEXT PRIMARY KEY, answered INTEGER NOT NULL, count INTEGER NOT NULL
+);
+-- Those that do not follow from origin.answered.
+CREATE TABLE answer (
+    incarnation TEXT,
+    number INTEGER,
+    count INTEGER NOT NULL,
+    is_refused INTEGER NOT NULL,
+    PRIMARY KEY (incarnation, number)
 ) WITHOUT ROWID;
 """
 

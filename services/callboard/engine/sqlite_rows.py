@@ -6,13 +6,14 @@ The broker goes on meanwhile, and changes what a commit refers to.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from callboard.core.commit import Commit
+    from callboard.core.commit import Append, Commit
     from callboard.core.event import Address, Event
 
 MAX_INTEGER = (1 << 63) - 1
@@ -32,8 +33,9 @@ class Rows:
     Attributes:
         replays: The position of the dead letter, and the event that takes its place.
         dead: Without ``event_id``.
-        answered: By incarnation, the highest number of its appends.
-        refused: Incarnations and numbers.
+        origins: Incarnations, up to where all publishes are known, and how many there are more.
+        answers: Incarnations, numbers, and whether they are refused: of those that are, or that are
+            beyond what is known.
     """
 
     appends: list[NewEvent]
@@ -47,14 +49,14 @@ class Rows:
     sessions: list[Row]
     sessions_gone: list[Row]
     origins_gone: list[Row]
-    answered: dict[str, int] = field(default_factory=dict)
-    refused: list[tuple[str, int]] = field(default_factory=list)
+    origins: list[tuple[str, int, int]] = field(default_factory=list)
+    answers: list[tuple[str, int, bool]] = field(default_factory=list)
 
     @property
     def has_presence(self) -> bool:
         """Whether anything is to be kept of types, sessions and publishers."""
         return bool(
-            self.answered
+            self.origins
             or self.types
             or self.types_gone
             or self.sessions
@@ -102,13 +104,26 @@ def rows_of(commit: Commit, now: float, behind_s: float) -> Rows:
         sessions_gone=_column(commit.sessions_gone),
         origins_gone=_column(commit.origins_gone),
     )
+    _add_publishers(rows, commit)
+    return rows
+
+
+def _add_publishers(rows: Rows, commit: Commit) -> None:
+    latest: dict[str, Append] = {}
+    counts: Counter[str] = Counter()
     for append in commit.appends:
         incarnation = append.session.origin.incarnation
-        if incarnation:
-            rows.answered[incarnation] = min(append.known_through, MAX_INTEGER)
-            if append.refusal is not None:
-                rows.refused.append((incarnation, min(append.number, MAX_INTEGER)))
-    return rows
+        if not incarnation:
+            continue
+        latest[incarnation] = append
+        counts[incarnation] += 1
+        is_refused = append.refusal is not None
+        if is_refused or append.number > append.known_through:
+            rows.answers.append((incarnation, min(append.number, MAX_INTEGER), is_refused))
+    rows.origins = [
+        (incarnation, min(append.known_through, MAX_INTEGER), counts[incarnation])
+        for incarnation, append in latest.items()
+    ]
 
 
 def _event_row(event: Event, now: float) -> Row:

@@ -41,19 +41,20 @@ class SqliteStore:
     which is ``behind_s`` behind it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, last_position: int, refusals: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, last_position: int, answers: int) -> None:
         self._execute = connection.execute
         self._connection = connection
         self._last_position = last_position
-        self._refusals = refusals
+        self._answers = answers
+        self._with_answers = {name for (name,) in self._execute("SELECT incarnation FROM answer")}
 
     @classmethod
-    def open(cls, directory: Path, refusals: int) -> tuple[Self, Kept]:
+    def open(cls, directory: Path, answers: int) -> tuple[Self, Kept]:
         """Open the file in ``directory``; what it holds. See `open_file` for what it raises.
 
         Args:
             directory: Where it is, or is to be.
-            refusals: Of how many of its latest numbers a publisher's refused ones are kept.
+            answers: How many of the latest answers to a publisher are known.
         """
         connection = open_file(directory)
         try:
@@ -63,7 +64,7 @@ class SqliteStore:
             # Above those of engines that forget, too: their workers may still be there.
             epoch = max(int(time() * 1000), epoch + 1)
             connection.execute("UPDATE host SET epoch = ?", (epoch,))
-            store = cls(connection, last_position, refusals)
+            store = cls(connection, last_position, answers)
             return store, store._kept(epoch)
         except BaseException:
             connection.close()
@@ -157,18 +158,36 @@ class SqliteStore:
     def _keep_presence(self, rows: Rows) -> None:
         many = self._connection.executemany
         many("DELETE FROM origin WHERE incarnation = ?", rows.origins_gone)
-        many("DELETE FROM refusal WHERE incarnation = ?", rows.origins_gone)
-        many("INSERT OR REPLACE INTO origin VALUES (?, ?)", rows.answered.items())
-        if rows.refused:
-            many("INSERT OR IGNORE INTO refusal VALUES (?, ?)", rows.refused)
-            many(
-                "DELETE FROM refusal WHERE incarnation = ? AND number <= ?",
-                [(name, number - self._refusals) for name, number in dict(rows.refused).items()],
-            )
+        many("DELETE FROM answer WHERE incarnation = ?", rows.origins_gone)
+        self._with_answers.difference_update(name for (name,) in rows.origins_gone)
+        if rows.origins:
+            self._keep_publishers(rows)
         many("INSERT OR REPLACE INTO agent_type VALUES (?, ?)", rows.types)
         many("DELETE FROM agent_type WHERE name = ?", rows.types_gone)
         many("INSERT OR REPLACE INTO session VALUES (?, ?, ?)", rows.sessions)
         many("DELETE FROM session WHERE token = ?", rows.sessions_gone)
+
+    def _keep_publishers(self, rows: Rows) -> None:
+        many = self._connection.executemany
+        many(
+            "INSERT INTO origin VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET answered = excluded.answered, count = count + excluded.count",
+            rows.origins,
+        )
+        if rows.answers:
+            many(
+                "INSERT OR IGNORE INTO answer "
+                "SELECT incarnation, ?2, count, ?3 FROM origin WHERE incarnation = ?1",
+                rows.answers,
+            )
+            self._with_answers.update(name for name, _, _ in rows.answers)
+        for name, answered, _ in rows.origins:
+            if name in self._with_answers:
+                self._execute(
+                    "DELETE FROM answer WHERE incarnation = ?1 AND (NOT is_refused AND number <= ?2"
+                    " OR count <= (SELECT count FROM origin WHERE incarnation = ?1) - ?3)",
+                    (name, answered, self._answers),
+                )
 
     def _insert(self, table: str, rows: Sequence[Row], form: str = "") -> None:
         if not rows:
@@ -189,12 +208,15 @@ class SqliteStore:
     def _kept(self, epoch: int) -> Kept:
         execute = self._execute
         refused: dict[str, list[int]] = {}
-        for name, number in execute(
-            "SELECT incarnation, number FROM refusal JOIN origin USING (incarnation) "
-            "WHERE number > answered - ? ORDER BY number",
-            (self._refusals,),
+        beyond: dict[str, list[int]] = {}
+        for name, number, is_refused, is_beyond in execute(
+            "SELECT incarnation, number, is_refused, number > answered "
+            "FROM answer JOIN origin USING (incarnation) ORDER BY answer.count, number"
         ):
-            refused.setdefault(name, []).append(number)
+            if is_refused:
+                refused.setdefault(name, []).append(number)
+            if is_beyond:
+                beyond.setdefault(name, []).append(number)
         return Kept(
             epoch,
             tuple(
@@ -206,7 +228,9 @@ class SqliteStore:
                 for row in execute("SELECT token, client_id, incarnation FROM session")
             ),
             tuple(
-                KeptOrigin(name, answered, tuple(refused.get(name, ())))
+                KeptOrigin(
+                    name, answered, tuple(refused.get(name, ())), tuple(beyond.get(name, ()))
+                )
                 for name, answered in execute("SELECT incarnation, answered FROM origin")
             ),
         )

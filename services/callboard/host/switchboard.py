@@ -324,7 +324,7 @@ class Switchboard:
         log.info("session ended", session=session.id, client_id=session.client_id)
 
     def _trace(self, spans: RouteSpans, session: Session, frame: WorkerFrame) -> None:
-        new = [each for each in frame.publishes if each.number > session.origin.last]
+        new = [each for each in frame.publishes if not session.origin.has(each.number)]
         spans.arrive(new)
         for call in frame.calls:
             spans.call(session.id, call)
