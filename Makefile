@@ -5,6 +5,7 @@
 .NOTPARALLEL:
 PYTHON ?= >=3.11
 ARGS ?=
+JOBS ?= 3
 SEED ?= 1
 MINUTES ?= 5
 SECONDS ?= 300
@@ -12,6 +13,7 @@ FIRST ?= 0
 SEEDS ?= 10000
 UV := requirements/uv.sh
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
+TEST = CALLBOARD_TEST_WHEEL=1 $(<D)/bin/pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 HOST_IMAGE ?= callboard-host:$(VERSION)
 WORKER_IMAGE ?= callboard-worker:$(VERSION)
@@ -36,11 +38,11 @@ lint: setup protos/node_modules/.installed ## ruff, import rules, buf
 types: setup ## mypy --strict
 	.venv/bin/mypy
 
-test: .venv-test/.wheel ## run the tests against the built wheel, newest dependencies
-	CALLBOARD_TEST_WHEEL=1 .venv-test/bin/pytest $(ARGS)
+test: .venv-test/.wheel ## run the tests against the built wheel, newest dependencies; JOBS=3 at once
+	$(TEST)
 
 test-oldest: .venv-oldest/.wheel ## the same with the oldest dependencies that pyproject.toml allows
-	CALLBOARD_TEST_WHEEL=1 .venv-oldest/bin/pytest $(ARGS)
+	$(TEST)
 
 test-autogen: setup .venv-autogen/.locked ## run workers of AutoGen itself against a host, and beside workers of ours
 	.venv/bin/pytest tests/autogen $(ARGS)
@@ -59,7 +61,7 @@ demo: setup ## start a host and two workers, and run the samples on them
 simulate: setup ## play the whole system under trouble, in virtual time; SEEDS=10000 FIRST=0
 	cd tests && ../.venv/bin/python -m simulator --first $(FIRST) --seeds $(SEEDS)
 
-chaos: setup ## kill, stop, cut off and drain real processes under a load, and fill a host; SECONDS=300 SEED=1
+chaos: setup ## kill, stop, cut off and drain real processes under a load, and fill a host; SECONDS=300 (0: the short form) SEED=1
 	CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) .venv/bin/pytest tests/chaos --capture=no $(ARGS)
 
 bench: setup ## measure a host, a worker and a publisher on this machine; ROUNDS=5

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
 
 from callboard import TopicId
 from callboard.core.errors import ResourceExhausted
 from callboard.worker import WorkerRuntime
-from chaos.abilities import has_type_bounds
 from chaos.agents import Numbered
 
 BATCH = 4096
-PATIENCE: dict[str, Any] = {"timeout_s": 1.0} if has_type_bounds() else {}
+PATIENCE_S = 1.0
 
 
 async def main(address: str, count: int, rate: float, agents: int, work_ms: int) -> None:
@@ -32,7 +30,7 @@ async def main(address: str, count: int, rate: float, agents: int, work_ms: int)
                 topic = TopicId("load", f"agent-{done // batch % agents}")
                 numbers = range(done, done + batch)
                 events = (Numbered("flood", number, work_ms) for number in numbers)
-                done += await runtime.publish_many(events, topic, **PATIENCE)
+                done += await runtime.publish_many(events, topic, timeout_s=PATIENCE_S)
                 if rate:
                     await asyncio.sleep(max(0.0, began_at + done / rate - loop.time()))
         except ResourceExhausted as error:
