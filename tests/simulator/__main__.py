@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.play import play, play_seeds
+from simulator.play import be_quiet, play, play_seeds
 from simulator.story import story_of
 
 CHUNK = 20
@@ -24,7 +23,7 @@ def main(
     notes: Annotated[bool, typer.Option(help="Tell what each seed's ledger has noted.")] = False,
 ) -> None:
     """Play them; ends with 1 and the shortest story that fails when one does."""
-    logging.disable(logging.CRITICAL)
+    be_quiet()
     if notes:
         for seed in range(first, first + seeds):
             typer.echo("\n".join((f"seed {seed}", *play(story_of(seed)).notes)))

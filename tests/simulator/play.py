@@ -12,6 +12,9 @@ from simulator.system import System
 from simulator.virtual_time import Stuck, run
 
 
+LOGGERS = ("asyncio", "callboard")
+
+
 def play(story: Story) -> Ledger:
     """Play a story. Raises `Broken` when a promise was not kept."""
     system = System(story)
@@ -40,9 +43,15 @@ def play_seed(seed: int) -> Ledger:
         raise Broken(msg) from broken
 
 
+def be_quiet() -> None:
+    """Log nothing, and render no line that would be thrown away: that is a tenth of a run."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 def play_seeds(seeds: range) -> tuple[Counter[str], str]:
     """What happened in the stories of some seeds, and what the first that failed says, if any."""
-    logging.disable(logging.CRITICAL)
+    be_quiet()
     counts: Counter[str] = Counter()
     for seed in seeds:
         try:

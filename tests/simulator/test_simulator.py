@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from simulator.faults import (
     another_host_finds_no_fence,
 )
 from simulator.ledger import Broken
-from simulator.play import play, shrink
+from simulator.play import LOGGERS, be_quiet, play, shrink
 from simulator.story import Step, Story, story_of
 
 SEEDS = int(os.environ.get("CALLBOARD_TEST_SEEDS", "100"))
@@ -28,6 +30,16 @@ AT_MOST = 1000
 
 NOTICED_BY = {another_host_finds_no_fence: 850}
 """From which seed on faults are played that hundreds of stories do not notice."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    be_quiet()
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.mark.timeout(60 + SEEDS)
