@@ -11,7 +11,6 @@ from simulator.story import Story, story_of
 from simulator.system import System
 from simulator.virtual_time import Stuck, run
 
-
 LOGGERS = ("asyncio", "callboard")
 
 
