@@ -174,7 +174,8 @@ class Inspector:
         """Since it was asked back, nothing new was handed out."""
         grant = state.grants.grant_of(partition)
         assert grant is not None
-        out = {each.turn for queue in state.queues.in_partition(partition) for each in queue.out}
+        queues = state.queues.in_partition(partition)
+        out: set[TurnId] = {each.turn for queue in queues for each in queue.out}
         assert out <= self._out_when_asked.setdefault(grant, out)
 
     def _check_registrations(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from callboard.agent.activations import Activations
+from callboard.agent.beginnings import Beginnings
 from callboard.agent.calls_made import CallsMade
 from callboard.agent.deactivation import Deactivation
 from callboard.agent.instances import Instances
@@ -590,3 +591,41 @@ def a_stream_does_not_wait_for_room(patch: Patch) -> None:
 def room_is_not_told_of(patch: Patch) -> None:
     """Credit gets lost at the host: a long stream stands still until its deadline."""
     patch.setattr(HostOutbox, "credit", lambda *_: None)
+
+
+@fault
+def what_never_began_counts_as_lost(patch: Patch) -> None:
+    """Of each agent the first event that was on its way to a lost worker."""
+    patch.setattr("callboard.core.deliveries._may_have_run", lambda *_: True)
+
+
+@fault
+def a_host_forgets_what_has_begun(patch: Patch) -> None:
+    """An event that ends its workers ends all of them."""
+    patch.setattr(Deliveries, "begin", lambda *_: None)
+
+
+@fault
+def a_turn_does_not_wait_for_the_host_to_know(patch: Patch) -> None:
+    """It ends its process before the word has left."""
+
+    async def wait(self: Beginnings, delivery: Delivery) -> None:
+        self.tell(delivery)
+
+    patch.setattr(Beginnings, "wait", wait)
+
+
+@fault
+def a_turn_that_waits_is_forgotten_by_another_host(patch: Patch) -> None:
+    """Nobody tells the host that is there now that it is about to begin."""
+    patch.setattr(TurnRunner, "begun", lambda _: [])
+
+
+@fault
+def what_has_begun_once_has_begun_for_ever(patch: Patch) -> None:
+    """Also when it is on its way to another worker."""
+
+    def to_be_handed_out_again(self: Delivery) -> Delivery:
+        return replace(self, grant=None)
+
+    patch.setattr(Delivery, "to_be_handed_out_again", to_be_handed_out_again)

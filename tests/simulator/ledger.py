@@ -10,6 +10,8 @@ Promises that it holds a run to (docs/guarantees.md):
 * Nothing is handled twice without a reason: its handler raised, its process was lost, or the host
   was when it might have heard how it ended. No event's turn is cancelled without one.
 * What was refused reached nobody, and a turn that published it was not done: it is tried again.
+* What is given up because its workers were lost had begun with two of them at least, or was about
+  to where its worker had said so; what ends its workers ends few.
 * What a handler raises for is tried as often as the policy of its type says, and no less.
 * An agent sees the events of one publisher on one topic in the order published, first deliveries.
 * One turn at a time for each agent, or as many as its type says, but for calls that come back along
@@ -37,6 +39,18 @@ if TYPE_CHECKING:
 
 Agent = tuple[str, str]
 
+
+LOSSES_KNOWN = 2
+"""With how many lost workers an event must have begun to be given up: who lost the first, and what
+it was doing, nobody need know."""
+
+DEATHS = 12
+"""How many workers an event may end: three, and one more for each that is blamed in its place, what
+was out before it and had not been told to be done; see also `DEATHS_BY_HOST`."""
+
+DEATHS_BY_HOST = 2
+"""How many more it may end with each host that is lost, which may have counted one, and have heard
+of the beginning of another."""
 
 ROOM_IN_TIME_S = 8.0
 """After how long at the latest a handler goes on for whom there is room."""
@@ -125,6 +139,9 @@ class Ledger:
     dead: dict[tuple[str, Agent], list[str]] = field(default_factory=lambda: defaultdict(list))
     turns: dict[tuple[str, Agent], list[Turn]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[str] = field(default_factory=Counter)
+    about_to_begin: dict[tuple[str, Agent], list[Process]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     notes: list[str] = field(default_factory=list)
     without_host: list[tuple[float, float]] = field(default_factory=list)
     _instances: dict[Agent, list[Process]] = field(default_factory=lambda: defaultdict(list))
@@ -191,6 +208,9 @@ class Ledger:
         if turn.is_event:
             self._check_order(turn)
             self.turns[turn.id, agent].append(turn)
+            about_to = self.about_to_begin[turn.id, agent]
+            if process in about_to:
+                about_to.remove(process)
 
     def ends(self, turn: Turn, ending: str) -> None:
         """A handler has ended: "done", "raised" or "cancelled"."""
@@ -201,6 +221,22 @@ class Ledger:
         self._note(f"{turn.agent} has {ending} {turn.id} in {turn.process}")
         self._running[turn.agent].remove(turn)
         self.counts[f"turns {ending}"] += 1
+
+    def is_about_to(self, process: Process, event_id: str, agent: Agent) -> None:
+        """A process says that a turn begins as soon as the host knows."""
+        self.about_to_begin[event_id, agent].append(process)
+        self.counts["turns that wait for the host to know"] += 1
+
+    def ends_its_process(self, turn: Turn) -> None:
+        """A handler ends the process that it runs in."""
+        turn.ending = "died"
+        self._note(f"{turn.agent} ends {turn.process} with {turn.id}")
+        self.counts["processes ended by turns"] += 1
+        turns = self.turns[turn.id, turn.agent]
+        deaths = sum(each.ending == "died" and not each.process.is_leaving for each in turns)
+        if deaths > DEATHS + DEATHS_BY_HOST * len(self.without_host):
+            msg = f"{turn.id} has ended {deaths} processes"
+            raise Broken(msg)
 
     # Instances.
 
@@ -352,6 +388,13 @@ class Ledger:
         if len(dead) > 1:
             msg = f"{event.id} is {len(dead)} dead letters of {agent}"
             raise Broken(msg)
+        if "worker_lost" in dead:
+            about_to = self.about_to_begin[event.id, agent]
+            processes = (*(turn.process for turn in turns), *about_to)
+            begun = sum(each.was_troubled for each in processes)
+            if begun < LOSSES_KNOWN:
+                msg = f"{event.id} is given up for {agent}, and has begun {begun} times"
+                raise Broken(msg)
         failed = [turn for turn in turns if turn.ending in ("raised", "cancelled", "refused")]
         for turn in turns[:-1]:
             if turn not in failed and not self._is_troubled(turn):

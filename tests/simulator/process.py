@@ -157,6 +157,13 @@ class Runtime(WorkerRuntime):
 
         super()._publish(event, ended, deadline)
 
+    def _tell_beginning(self, delivery: Delivery) -> bool:
+        is_told = super()._tell_beginning(delivery)
+        if is_told and not self._process.is_lost:
+            event_id = _id_of(delivery.event)
+            self._process.system.ledger.is_about_to(self._process, event_id, delivery.agent)
+        return is_told
+
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Let the ledger know what is told of the turns."""
         process, event_id = self._process, _id_of(delivery.event)
@@ -450,6 +457,9 @@ class Worker(RoutedAgent):
                 await asyncio.sleep(seconds)
             case ["raise"]:
                 raise Raised(work.id)
+            case ["die"]:
+                process.system.ledger.ends_its_process(turn)
+                process.system.end(process)
             case ["publish", topic, key, plan]:
                 noted = process.system.ledger.publishes(
                     process.new_id(work.id), f"{process}/{self.id}", topic, key, turn

@@ -122,8 +122,8 @@ def _steps(text: str) -> Iterator[list[object]]:
         match part.strip().split(maxsplit=2):
             case ["nothing"]:
                 pass
-            case ["raise"]:
-                yield ["raise"]
+            case ["raise" | "die" as what]:
+                yield [what]
             case ["sleep", seconds]:
                 yield ["sleep", float(seconds)]
             case [("call" | "publish") as kind, address, *inner]:

@@ -115,14 +115,17 @@ def story_of(seed: int) -> Story:
     if chance.random() < 0.3:
         steps += [_crash(chance) for _ in range(chance.choice((1, 1, 3)))]
     steps += [_traffic(chance) for _ in range(chance.randint(5, 25))]
-    return Story(
+    story = Story(
         seed=seed,
         latency_s=chance.choice((0.0, 0.01, 0.1, 0.5)),
         commit_s=chance.choice((0.0, 0.01, 0.2)),
         window=chance.choice((2, 6, 16)),
         room=chance.choice((1_000_000, 1_000_000, 1_000_000, 12, 3, 1)),
-        steps=tuple(sorted(steps, key=lambda step: step.at_s)),
+        steps=(),
     )
+    if chance.random() < 0.1:
+        steps.append(_poison(chance))
+    return replace(story, steps=tuple(sorted(steps, key=lambda step: step.at_s)))
 
 
 def _join(chance: Random, name: str) -> Step:
@@ -159,6 +162,16 @@ def _traffic(chance: Random) -> Step:
     if chance.random() < 0.6:
         return Step(at_s, "call", (client, to, key, _plan(chance), seconds))
     return Step(at_s, "stream", (client, to, key, *_counts(chance), _plan(chance), seconds))
+
+
+def _poison(chance: Random) -> Step:
+    """An event that ends its workers, maybe in its first moment, between others."""
+    poison = chance.choice(('[["die"]]', '[["sleep",0.3],["die"]]'))
+    plans = (_plan(chance), poison, _plan(chance))
+    topic, key = chance.choice(TOPICS), chance.choice(KEYS)
+    return Step(
+        chance.uniform(1.0, LENGTH_S), "publish", (chance.choice(CLIENTS), topic, key, plans)
+    )
 
 
 def _counts(chance: Random) -> tuple[int, int]:

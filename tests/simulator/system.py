@@ -185,17 +185,18 @@ class System:
             case "stop":
                 self._act(process.stop())
             case "kill":
-                self._kill(process)
+                self.end(process)
             case "lose":
                 del self.processes[process.name]
-                self._kill(process)
+                self.end(process)
             case "cut" if process.line is not None:
                 process.line.cut(*args)
             case "isolate" if process.line is not None:
                 self._isolated_until[process.name] = asyncio.get_running_loop().time() + args[0]
                 process.line.cut(*args[1:])
 
-    def _kill(self, process: Process) -> None:
+    def end(self, process: Process) -> None:
+        """A process is gone, from one moment to the next."""
         process.kill()
         main = process.runtime._main
         if main is not None:

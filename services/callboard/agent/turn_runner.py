@@ -27,6 +27,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from callboard.agent.activations import Activations, Place
+from callboard.agent.beginnings import Beginnings, begun
 from callboard.agent.claims import claims_of
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S
 from callboard.agent.context import MessageContext, context_of_call, context_of_event
@@ -47,7 +48,7 @@ from callboard.core.errors import (
     InvalidIdentifier,
     RemoteAgentError,
 )
-from callboard.core.event import Delivery, Event, Grant, TurnId
+from callboard.core.event import Delivery, DeliveryId, Event, Grant, TurnId
 from callboard.core.frames import (
     Call,
     CallFailure,
@@ -81,6 +82,7 @@ class TurnRunner:
 
     Attributes:
         lease_until: No turn begins later, in the loop's time.
+        beginnings: The turns that wait for the host to know of them.
         payloads: Reads messages and writes replies.
         tracer: Makes the spans of turns; None makes none.
     """
@@ -121,6 +123,7 @@ class TurnRunner:
         self._on_response = on_response
         self._max_calls_waiting = max_calls_waiting
         self.lease_until = inf
+        self.beginnings = Beginnings()
         self.payloads = Payloads(serializers, codec)
         self.tracer: Tracer | None = None
         self._activations = Activations(max_calls_waiting)
@@ -278,6 +281,10 @@ class TurnRunner:
     def claims(self) -> Claims:
         """What there is here of the session: agents, by partition, and events."""
         return claims_of(self._activations, self._turns.values())
+
+    def begun(self) -> list[DeliveryId]:
+        """What was lost before and has begun here: see `callboard.agent.beginnings`."""
+        return list(begun(self._activations, self._turns.values()))
 
     def drop_calls(self) -> None:
         """Nobody waits for the answers to calls: forget those that wait, cancel those that run."""
@@ -488,6 +495,8 @@ class TurnRunner:
     async def _run_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
         try:
             turn.enter()
+            if delivery.losses:
+                await self._begin_known(delivery)
             if self.tracer is None:
                 await self._handle_event(turn, delivery, incoming)
             else:
@@ -503,6 +512,11 @@ class TurnRunner:
             if turn.era == turn.activation.era:
                 self._retries.fail(turn, delivery, incoming, error, policy, is_leaving=is_leaving)
         self._end(turn)
+
+    async def _begin_known(self, delivery: Delivery) -> None:
+        await self.beginnings.wait(delivery)
+        if not self._may_begin():
+            await asyncio.get_running_loop().create_future()  # its turn is about to be cancelled
 
     async def _handle_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
         envelope, message = incoming.decoded()

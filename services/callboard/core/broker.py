@@ -33,7 +33,7 @@ from callboard.core.commit import Commit, DeadLetter, Errand
 from callboard.core.dead_letters import DeadLetters
 from callboard.core.deliveries import Deliveries
 from callboard.core.errors import NotAllowedNow, NotFound, ProtocolViolation
-from callboard.core.event import Delivery
+from callboard.core.event import Delivery, DeliveryId
 from callboard.core.exchange import Exchange
 from callboard.core.frames import (
     NO_CLAIMS,
@@ -284,7 +284,7 @@ class Broker:
         self._agenda.wake(session)
 
     def take(self, session: Session, frame: WorkerFrame, now: float) -> None:
-        """``session`` has said a frame: ends of turns first, then what may end their grants.
+        """``session`` has said a frame: turns first, then what may end their grants.
 
         Raises:
             ProtocolViolation: It has more publishes unanswered than twice its window, does not read
@@ -297,6 +297,8 @@ class Broker:
             self._leases.renew(session, now)
             session.outbox.lease_ms = self._leases.length_ms
             self._agenda.wake(session)
+        if frame.begins:
+            self.begin(session, frame.begins)
         if frame.settlements:
             self.settle(session, frame.settlements, now)
         for reply in frame.replies:
@@ -472,6 +474,17 @@ class Broker:
         What the former had called ends without an answer, and what it was asked fails.
         """
         self._exchange.restart(session)
+
+    def begin(self, session: Session, deliveries: Sequence[DeliveryId]) -> None:
+        """The turns of ``deliveries`` are about to begin: note it, then let them.
+
+        Also of those that are not out there any more, so that nobody waits for ever; how they end
+        is refused.
+        """
+        if session.is_live:
+            self._deliveries.begin(session, deliveries)
+            session.outbox.begun(deliveries)
+            self._agenda.wake(session)
 
     def settle(self, session: Session, settlements: Iterable[Settlement], now: float) -> None:
         """End deliveries.

@@ -13,7 +13,8 @@ Invariants:
   it.
 * A settlement that does not name the present attempt under the present grant changes nothing.
 * Agents that wait for room at a session get it in turn.
-* A delivery that was lost with a session is out alone: when the next one is lost, it was its turn.
+* A delivery that was lost with a session is out alone: when the next one is lost, and its turn had
+  begun, it was that.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from callboard.core.load import RECORD_BYTES, bytes_of
 if TYPE_CHECKING:
     from callboard.core.agenda import Agenda
     from callboard.core.agent_types import AgentTypes, AgentTypeState
-    from callboard.core.event import Address, Delivery, Event, Grant
+    from callboard.core.event import Address, Delivery, DeliveryId, Event, Grant
     from callboard.core.intake import Intake
     from callboard.core.limits import BrokerLimits
     from callboard.core.queues import AgentQueue, Lane
@@ -191,6 +192,17 @@ class Deliveries:
             lane.ready.append(queue)
             queue.is_listed = True
 
+    def begin(self, session: Session, deliveries: Iterable[DeliveryId]) -> None:
+        """The turns of ``deliveries`` are about to begin. What is not out at ``session`` is not."""
+        for position, attempt in deliveries:
+            found = self._out.get(position)
+            if found is None:
+                continue
+            delivery, queue, state = found
+            is_there = state.grants.holder(queue.partition) is session
+            if delivery.attempt == attempt and is_there:
+                delivery.has_begun = True
+
     def settle(self, session: Session, settlements: Iterable[Settlement], now: float) -> None:
         """End deliveries, or give them back; see `Broker.settle`.
 
@@ -339,8 +351,9 @@ class Deliveries:
         for partition in partitions:
             for queue in state.queues.in_partition(partition):
                 if queue.out:
+                    is_blamed = _may_have_run(queue.out[0], lane.session)
                     self._take_back(state, queue)
-                    if lost_at is not None:
+                    if lost_at is not None and is_blamed:
                         self._count_loss(state, queue, lost_at)
 
     def forget(
@@ -459,6 +472,14 @@ class Deliveries:
             return  # held back longer already, for the sake of a later event
         queue.not_before = until
         heapq.heappush(self._held_back, (until, *queue.agent))
+
+
+def _may_have_run(first: Delivery, session: Session) -> bool:
+    """Whether ``first``, of what an agent had out at ``session``, can have been running there.
+
+    Whether that is so of one that was not lost before nobody knows: it is made known from then on.
+    """
+    return not first.losses or first.has_begun or not session.tells_beginnings
 
 
 def _not_out(settlement: Settlement) -> Refusal:

@@ -12,11 +12,11 @@ from typing import NamedTuple, TypeAlias
 Address: TypeAlias = tuple[str, str]
 """An agent as (type, key)."""
 
-TurnId: TypeAlias = "tuple[int, int] | int"
-"""A turn, by the host's id of what it handles.
+DeliveryId: TypeAlias = tuple[int, int]
+"""A delivery, as (position, attempt)."""
 
-(position, attempt) of a delivery, or the id of a call.
-"""
+TurnId: TypeAlias = DeliveryId | int
+"""A turn, by the host's id of what it handles: a delivery, or the id of a call."""
 
 
 class TraceContext(NamedTuple):
@@ -67,8 +67,8 @@ class Grant(NamedTuple):
 class Delivery:
     """One event on its way to one agent. Its id is (position, attempt).
 
-    Once handed out it never changes: it may still be on its way to a worker that has lost the
-    grant, and must arrive there under the grant that has passed.
+    Once handed out nothing of it changes that travels: it may still be on its way to a worker that
+    has lost the grant, and must arrive there under the grant that has passed.
 
     Attributes:
         position: The place in the engine, one for each target of an event; never reused.
@@ -78,7 +78,10 @@ class Delivery:
         grant: The grant it was handed out under; None while it waits.
         enqueued_at: When the engine had it, in the broker's time, in seconds.
         failed_turns: How many turns of it have failed, as far as workers have told.
-        losses: How many sessions were lost while it was at the head of what its agent had out.
+        losses: How many sessions were lost that may have been handling it: of the first that is
+            not known, of the others it is, see `has_begun`.
+        has_begun: Whether its turn has begun, as far as the host was told, or, at its worker, as
+            the host was told; told for those with ``losses`` alone.
     """
 
     position: int
@@ -89,16 +92,17 @@ class Delivery:
     enqueued_at: float = 0.0
     failed_turns: int = 0
     losses: int = 0
+    has_begun: bool = False
 
     def to_be_handed_out_again(self) -> Delivery:
         """The same event for the same agent, waiting."""
-        return replace(self, grant=None)
+        return replace(self, grant=None, has_begun=False)
 
     def to_be_tried_again(self) -> Delivery:
         """The same delivery after one more failed turn, at the worker that has it."""
         return replace(self, failed_turns=self.failed_turns + 1)
 
     @property
-    def turn(self) -> TurnId:
+    def turn(self) -> DeliveryId:
         """The id of the turn that handles it."""
         return (self.position, self.attempt)

@@ -15,6 +15,7 @@ from callboard.core.errors import CallboardError, Code, RemoteAgentError, error_
 from callboard.core.event import (
     Address,
     Delivery,
+    DeliveryId,
     Event,
     Grant,
     TraceContext,
@@ -284,6 +285,7 @@ class WorkerFrame:
         received: Frames of the host that were taken in, over all streams of the session.
         beat: Asks for the lease to be renewed.
         leave: The session is over: nothing of it runs or will run.
+        begins: Deliveries whose turns begin when the host has answered.
     """
 
     register: Registration | None = None
@@ -298,6 +300,7 @@ class WorkerFrame:
     received: int = 0
     beat: bool = False
     leave: bool = False
+    begins: list[DeliveryId] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -312,6 +315,7 @@ class HostFrame:
         published_beyond: Publishes beyond that number that are answered as well.
         settled_through: All settlements up to this number are answered; 0 says nothing.
         deliveries: Events, each with those of the worker's agents that it is for.
+        begun: Deliveries whose turns may begin, as they were said to.
     """
 
     registered: list[Registered] = field(default_factory=list)
@@ -329,3 +333,4 @@ class HostFrame:
     drain: bool = False
     received: int = 0
     lease_ms: int = 0
+    begun: list[DeliveryId] = field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from callboard.core.continuity import Continuity
@@ -19,7 +20,7 @@ from callboard.core.frames import (
 )
 
 if TYPE_CHECKING:
-    from callboard.core.event import Delivery, Event
+    from callboard.core.event import Delivery, DeliveryId, Event
 
 
 class HostOutbox:
@@ -61,6 +62,7 @@ class HostOutbox:
         self._calls: OrderedDict[int, Call] = OrderedDict()
         self._cancels: deque[int] = deque()
         self._credits: dict[int, int] = {}
+        self._begun: deque[DeliveryId] = deque()
         self._told_published = 0
         self._told_settled = 0
         self._unread_answers = 0
@@ -75,6 +77,7 @@ class HostOutbox:
             + len(self.published_beyond)
             + len(self.settlements_refused)
             + len(self._replies)
+            + len(self._begun)
         )
 
     def deliver(self, delivery: Delivery) -> None:
@@ -99,6 +102,10 @@ class HostOutbox:
         """Add an answer to one of the worker's own calls."""
         self._replies.append(reply)
         self.unread_bytes += size_of_reply(reply)
+
+    def begun(self, deliveries: Iterable[DeliveryId]) -> None:
+        """The worker has said of ``deliveries`` that their turns begin: they may."""
+        self._begun.extend(deliveries)
 
     def credit(self, call_id: int, count: int) -> None:
         """A streamed call may have so many more answers; said with the call, or after it."""
@@ -237,6 +244,9 @@ class HostOutbox:
             surrender = self.surrenders.popleft()
             frame.surrenders.append(surrender)
             items -= len(surrender.partitions)
+        while self._begun and items > 0:
+            frame.begun.append(self._begun.popleft())
+            items -= 1
         while self._cancels and items > 0:
             frame.cancels.append(self._cancels.popleft())
             items -= 1
@@ -297,6 +307,7 @@ def _answers_in(frame: HostFrame) -> int:
         + len(frame.publishes_refused)
         + len(frame.settlements_refused)
         + len(frame.replies)
+        + len(frame.begun)
     )
 
 

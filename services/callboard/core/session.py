@@ -19,6 +19,10 @@ STREAMS = "streams"
 """The capability of workers that know streamed calls."""
 
 
+BEGINNINGS = "beginnings"
+"""The capability of workers that begin what was lost before when the host knows that they do."""
+
+
 class Session:
     """One worker's presence at the broker.
 
@@ -90,6 +94,11 @@ class Session:
     def has_lease(self) -> bool:
         """Whether it outlives its stream."""
         return LEASES in self.capabilities
+
+    @property
+    def tells_beginnings(self) -> bool:
+        """Whether its worker says of each delivery that was lost before when its turn begins."""
+        return BEGINNINGS in self.capabilities
 
     def __repr__(self) -> str:
         return f"Session({self.id}, {self.client_id})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from callboard.core.continuity import Continuity
 from callboard.core.frames import (
@@ -18,6 +19,9 @@ from callboard.core.frames import (
     WorkerFrame,
 )
 from callboard.core.outbox import size_of_reply
+
+if TYPE_CHECKING:
+    from callboard.core.event import DeliveryId
 
 SHORTEST_WAIT_S = 0.001
 """What is left to a publish that may wait when its time is up: none at all says something else."""
@@ -37,6 +41,7 @@ class WorkerOutbox:
             with the last of the settlements and replies before it: it may leave their type out.
         cancels: Leave only after all calls, which they may name.
         credits: By call, room for further answers; leave like cancels.
+        begins: Deliveries whose turns begin when the host has answered.
         surrendered: Leaves only after all settlements and replies that gathered before it.
         beat: Asks for the lease to be renewed.
         leave: Leaves last, when nothing else is to be said.
@@ -54,6 +59,7 @@ class WorkerOutbox:
         self.replies: deque[Reply] = deque()
         self.cancels: list[int] = []
         self.credits: dict[int, int] = {}
+        self.begins: deque[DeliveryId] = deque()
         self.surrendered: list[Partitions] = []
         self.drain = False
         self.beat = False
@@ -136,6 +142,9 @@ class WorkerOutbox:
     def _take_items(self, frame: WorkerFrame, now: float) -> bool:
         items = MAX_FRAME_ITEMS
         size = MAX_FRAME_BYTES
+        while self.begins and items:
+            frame.begins.append(self.begins.popleft())
+            items -= 1
         settlements = self.settlements
         while settlements and items:
             frame.settlements.append(settlements.popleft())

@@ -9,11 +9,12 @@ from google.protobuf.message import DecodeError
 from callboard.core.errors import ProtocolViolation
 from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import HostFrame, Publish, WorkerFrame
-from callboard.core.session import LEASES, STREAMS
+from callboard.core.session import BEGINNINGS, LEASES, STREAMS
 from callboard.wire.items import (
     MAX_COUNT,
     get_call,
     get_credit,
+    get_delivery_ids,
     get_hop,
     get_partitions,
     get_refusals,
@@ -24,6 +25,7 @@ from callboard.wire.items import (
     milliseconds,
     put_call,
     put_credit,
+    put_delivery_ids,
     put_grant,
     put_hop,
     put_partitions,
@@ -37,7 +39,7 @@ from callboard.wire.v1 import agent_host_pb2 as pb
 
 PROTOCOL_VERSION = 1
 
-CAPABILITIES: frozenset[str] = frozenset({LEASES, STREAMS})
+CAPABILITIES: frozenset[str] = frozenset({LEASES, STREAMS, BEGINNINGS})
 """The optional features of the protocol that hosts and workers of this version announce."""
 
 
@@ -46,6 +48,7 @@ FIELDS_OF_CAPABILITIES = {
     "beat": LEASES,
     "leave": LEASES,
     "received": LEASES,
+    "begins": BEGINNINGS,
 }
 """Fields of a worker's frame that are only for hosts that announced something."""
 
@@ -93,6 +96,8 @@ def encode_worker_frame(frame: WorkerFrame) -> bytes:
     _put_calls(message, frame)
     for given_up in frame.surrendered:
         put_partitions(message.surrendered.add(), given_up)
+    if frame.begins:
+        put_delivery_ids(message.begins, frame.begins)
     _put_presence(message, frame)
     return message.SerializeToString()
 
@@ -133,6 +138,8 @@ def decode_worker_frame(
     _get_calls(message, frame)
     if message.surrendered:
         frame.surrendered = [get_partitions(item) for item in message.surrendered]
+    if message.begins:
+        frame.begins = get_delivery_ids(message.begins)
     frame.drain = message.HasField("drain")
     frame.beat = message.HasField("beat")
     frame.leave = message.HasField("leave")
@@ -228,6 +235,8 @@ def encode_host_frame(frame: HostFrame) -> bytes:
         message.settled.through = frame.settled_through
         put_refusals(message.settled.refused, frame.settlements_refused)
     _put_deliveries(message, frame.deliveries)
+    if frame.begun:
+        put_delivery_ids(message.begun, frame.begun)
     _put_calls(message, frame)
     for surrender in frame.surrenders:
         put_partitions(message.surrenders.add(), surrender)
@@ -264,10 +273,13 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
                 target.attempt,
                 Grant(target.grant.epoch, target.grant.serial),
                 failed_turns=target.failed_turns,
+                losses=target.losses,
             )
             for target in item.targets
         ]
         frame.deliveries.append((event, targets))
+    if message.begun:
+        frame.begun = get_delivery_ids(message.begun)
     _get_calls(message, frame)
     if message.surrenders:
         frame.surrenders = [get_partitions(item) for item in message.surrenders]
@@ -287,5 +299,7 @@ def _put_deliveries(
             to = delivery.targets.add(position=target.position, attempt=target.attempt)
             if target.failed_turns:
                 to.failed_turns = min(target.failed_turns, MAX_COUNT)
+            if target.losses:
+                to.losses = target.losses
             to.agent.type, to.agent.key = target.agent
             put_grant(to.grant, target.grant)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from callboard.core.errors import ProtocolViolation
-from callboard.core.event import Grant, TraceContext, TurnId
+from callboard.core.event import DeliveryId, Grant, TraceContext, TurnId
 from callboard.core.frames import (
     ACCEPTED,
     Accepted,
@@ -45,6 +45,14 @@ version 00 has 55 characters, and at least 512 of a tracestate should be propaga
 
 MAX_REASON_CHARS = 64
 """The longest word for counting rejections."""
+
+
+class DeliveryRefs(Protocol):
+    """A repeated field of `pb.DeliveryRef`."""
+
+    def add(self, *, position: int, attempt: int) -> pb.DeliveryRef:
+        """Append one."""
+        ...
 
 
 class Refusals(Protocol):
@@ -207,6 +215,17 @@ def get_credit(message: pb.Credit) -> Credit:
     return Credit(message.call_id, message.count)
 
 
+def put_delivery_ids(message: DeliveryRefs, ids: Iterable[DeliveryId]) -> None:
+    """Write deliveries."""
+    for position, attempt in ids:
+        message.add(position=position, attempt=attempt)
+
+
+def get_delivery_ids(message: Iterable[pb.DeliveryRef]) -> list[DeliveryId]:
+    """Read deliveries."""
+    return [(item.position, item.attempt) for item in message]
+
+
 def put_turn(message: pb.TurnRef, turn: TurnId) -> None:
     """Write a turn."""
     if isinstance(turn, int):
@@ -318,8 +337,7 @@ def get_registered(message: pb.Registered) -> Registered:
 
 def put_claims(message: pb.Hello, claims: Claims) -> None:
     """Write what a worker has of a former session."""
-    for position, attempt in claims.held.items():
-        message.held.add(position=position, attempt=attempt)
+    put_delivery_ids(message.held, claims.held.items())
     for partitions in claims.partitions:
         put_partitions(message.claims.add(), partitions)
 
@@ -328,5 +346,5 @@ def get_claims(message: pb.Hello) -> Claims:
     """Read what a worker has of a former session."""
     return Claims(
         tuple(get_partitions(item) for item in message.claims),
-        {item.position: item.attempt for item in message.held},
+        dict(get_delivery_ids(message.held)),
     )

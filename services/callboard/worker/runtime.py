@@ -41,7 +41,7 @@ from callboard.core.frames import (
     RegistrationError,
     Reply,
 )
-from callboard.core.session import STREAMS
+from callboard.core.session import BEGINNINGS, STREAMS
 from callboard.log import Logger
 from callboard.telemetry.active import agent_spans
 from callboard.wire.codec import CloudEventCodec
@@ -124,6 +124,7 @@ class WorkerRuntime(BaseRuntime):
         self._drain_timeout_s = drain_timeout_s
         self._extra_grpc_config = tuple(extra_grpc_config)
         self._link = self._new_link()
+        self._runner.beginnings.tell = self._tell_beginning
         self._welcome: Welcome | None = None
         self._is_declared = False
         self._main: asyncio.Task[None] | None = None
@@ -370,6 +371,8 @@ class WorkerRuntime(BaseRuntime):
         outbox.confirmed = self._publishes.answered_count
         self._outside.limit = max(1, welcome.publish_window * 3 // 4)
         outbox.publishes.extend(self._publishes.unanswered)
+        if not self._tells_beginnings:
+            self._runner.beginnings.ask_no_more()
         if self.is_stopping:
             outbox.drain = True
         if self._is_declared and not (self.is_stopping and self._runner.is_idle):
@@ -409,6 +412,8 @@ class WorkerRuntime(BaseRuntime):
         runner = self._runner
         for event, targets in frame.deliveries:
             runner.deliver(event, targets)
+        if frame.begun:
+            runner.beginnings.known(frame.begun)
         self._take_calls(frame)
         for surrender in frame.surrenders:
             runner.surrender(surrender)
@@ -484,6 +489,19 @@ class WorkerRuntime(BaseRuntime):
             session.outbox.credit(call_id, count)
             self._link.wake()
 
+    def _tell_beginning(self, delivery: Delivery) -> bool:
+        session = self._link.session
+        if session is None or not self._tells_beginnings:
+            return False
+        session.begin(delivery)
+        self._link.wake()
+        return True
+
+    @property
+    def _tells_beginnings(self) -> bool:
+        """Whether the host wants to know when the turn begins of what was lost before."""
+        return self._welcome is not None and BEGINNINGS in self._welcome.capabilities
+
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """A delivery has ended."""
         session = self._link.session
@@ -517,7 +535,7 @@ class WorkerRuntime(BaseRuntime):
         if session.awaits_adoption:
             unanswered = {each.position for each, _ in session.unconfirmed}
             self._runner.keep_only(registered.adopted, unanswered)
-            session.adopted()
+            session.adopted(self._runner.begun() if self._tells_beginnings else ())
             self._link.wake()
 
     def _confirm(self, frame: HostFrame) -> None:

@@ -12,7 +12,9 @@ from callboard.core.partition import partition_of
 from callboard.core.worker_outbox import WorkerOutbox
 
 if TYPE_CHECKING:
-    from callboard.core.event import Address, Delivery, Grant
+    from collections.abc import Iterable
+
+    from callboard.core.event import Address, Delivery, DeliveryId, Grant
     from callboard.core.frames import HostFrame, Outcome
     from callboard.worker.connection import Connection
 
@@ -89,6 +91,11 @@ class WorkerSession:
         if not self.awaits_adoption:
             self.outbox.settlements.append(settlement)
 
+    def begin(self, delivery: Delivery) -> None:
+        """The turn of ``delivery`` is about to begin."""
+        if not self.awaits_adoption:
+            self.outbox.begins.append(delivery.turn)
+
     def give_up(self, partitions: Partitions) -> None:
         """No turn of these partitions runs or will run."""
         (self.given_up if self.awaits_adoption else self.outbox.surrendered).append(partitions)
@@ -121,9 +128,13 @@ class WorkerSession:
             {**held, **active.held},
         )
 
-    def adopted(self) -> None:
-        """The host has said what the worker has still: say what came of it meanwhile."""
+    def adopted(self, begun: Iterable[DeliveryId]) -> None:
+        """The host has said what the worker has still: say what came of it meanwhile.
+
+        ``begun`` is what was lost before and has begun, or waits to: this host does not know.
+        """
         self.awaits_adoption = False
+        self.outbox.begins.extend(begun)
         self.outbox.settlements.extend(settlement for settlement, _ in self.unconfirmed)
         self.outbox.surrendered += self.given_up
         self.given_up = []

@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "register", "publishes", "settlements", "calls", "replies", "cancels", "credits", "beat", "surrendered", "drain", "received", "leave")
+    __slots__ = ("hello", "register", "publishes", "settlements", "calls", "replies", "cancels", "credits", "beat", "surrendered", "drain", "received", "leave", "begins")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REGISTER_FIELD_NUMBER: _ClassVar[int]
     PUBLISHES_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class ConnectRequest(_message.Message):
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     LEAVE_FIELD_NUMBER: _ClassVar[int]
+    BEGINS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     register: Register
     publishes: _containers.RepeatedCompositeFieldContainer[Publish]
@@ -33,10 +34,11 @@ class ConnectRequest(_message.Message):
     drain: Drain
     received: int
     leave: Leave
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., register: _Optional[_Union[Register, _Mapping]] = ..., publishes: _Optional[_Iterable[_Union[Publish, _Mapping]]] = ..., settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., surrendered: _Optional[_Iterable[_Union[Surrendered, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
+    begins: _containers.RepeatedCompositeFieldContainer[DeliveryRef]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., register: _Optional[_Union[Register, _Mapping]] = ..., publishes: _Optional[_Iterable[_Union[Publish, _Mapping]]] = ..., settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., surrendered: _Optional[_Iterable[_Union[Surrendered, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., begins: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "registered", "published", "settled", "deliveries", "calls", "replies", "cancels", "credits", "lease", "surrenders", "drain", "received")
+    __slots__ = ("welcome", "registered", "published", "settled", "deliveries", "calls", "replies", "cancels", "credits", "lease", "surrenders", "drain", "received", "begun")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REGISTERED_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +52,7 @@ class ConnectResponse(_message.Message):
     SURRENDERS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    BEGUN_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     registered: Registered
     published: Published
@@ -63,7 +66,8 @@ class ConnectResponse(_message.Message):
     surrenders: _containers.RepeatedCompositeFieldContainer[Surrender]
     drain: Drain
     received: int
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., registered: _Optional[_Union[Registered, _Mapping]] = ..., published: _Optional[_Union[Published, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., surrenders: _Optional[_Iterable[_Union[Surrender, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ...) -> None: ...
+    begun: _containers.RepeatedCompositeFieldContainer[DeliveryRef]
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., registered: _Optional[_Union[Registered, _Mapping]] = ..., published: _Optional[_Union[Published, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., surrenders: _Optional[_Iterable[_Union[Surrender, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., begun: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version_min", "version_max", "capabilities", "client_id", "incarnation", "resume_token", "held", "agent", "received", "published", "claims")
@@ -248,18 +252,20 @@ class Delivery(_message.Message):
     def __init__(self, event: _Optional[bytes] = ..., hop: _Optional[_Union[TraceContext, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[DeliveryTarget, _Mapping]]] = ...) -> None: ...
 
 class DeliveryTarget(_message.Message):
-    __slots__ = ("position", "attempt", "agent", "grant", "failed_turns")
+    __slots__ = ("position", "attempt", "agent", "grant", "failed_turns", "losses")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
     FAILED_TURNS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
     position: int
     attempt: int
     agent: AgentRef
     grant: Grant
     failed_turns: int
-    def __init__(self, position: _Optional[int] = ..., attempt: _Optional[int] = ..., agent: _Optional[_Union[AgentRef, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., failed_turns: _Optional[int] = ...) -> None: ...
+    losses: int
+    def __init__(self, position: _Optional[int] = ..., attempt: _Optional[int] = ..., agent: _Optional[_Union[AgentRef, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., failed_turns: _Optional[int] = ..., losses: _Optional[int] = ...) -> None: ...
 
 class DeliveryRef(_message.Message):
     __slots__ = ("position", "attempt")
