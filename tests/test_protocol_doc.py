@@ -149,6 +149,18 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
             )
         ),
     ),
+    "an event that was lost with a worker before": (
+        pb.ConnectResponse,
+        encode_host_frame(
+            HostFrame(
+                deliveries=[
+                    (EVENT, [Delivery(902, ("counter", "home/ü"), EVENT, 2, GRANT, losses=1)])
+                ]
+            )
+        ),
+    ),
+    "its turn begins": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(begins=[(902, 2)]))),
+    "it may": (pb.ConnectResponse, encode_host_frame(HostFrame(begun=[(902, 2)]))),
     "settlements of each kind": (
         pb.ConnectRequest,
         encode_worker_frame(

@@ -56,7 +56,8 @@ addresses: st.SearchStrategy[Address] = st.tuples(texts, texts)
 hops = st.none() | st.builds(TraceContext, texts, texts)
 counts = st.integers(0, 2**32 - 1)
 milliseconds = st.integers(0, 2**32 - 1).map(lambda ms: ms / 1000)
-turns: st.SearchStrategy[TurnId] = numbers | st.tuples(numbers, st.integers(0, 2**32 - 1))
+delivery_ids = st.tuples(numbers, st.integers(0, 2**32 - 1))
+turns: st.SearchStrategy[TurnId] = numbers | delivery_ids
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.just(ACCEPTED), st.builds(Rejected, texts, texts), st.builds(Released, milliseconds, counts)
 )
@@ -121,6 +122,7 @@ worker_frames = st.builds(
     surrendered=st.lists(partitions, max_size=some),
     drain=st.booleans(),
     received=numbers,
+    begins=st.lists(delivery_ids, max_size=some),
     beat=st.booleans(),
     leave=st.booleans(),
 )
@@ -131,7 +133,14 @@ def deliveries(draw: st.DrawFn) -> tuple[Event, list[Delivery]]:
     """An event for some agents, as a worker gets it: without topic and sender."""
     event = Event(draw(st.binary(max_size=20)), "", "", None, draw(hops))
     targets = st.builds(
-        Delivery, numbers, addresses, st.just(event), counts, grants, failed_turns=counts
+        Delivery,
+        numbers,
+        addresses,
+        st.just(event),
+        counts,
+        grants,
+        failed_turns=counts,
+        losses=counts,
     )
     return event, draw(st.lists(targets, min_size=1, max_size=some))
 
@@ -170,12 +179,13 @@ host_frames = st.builds(
     drain=st.booleans(),
     received=numbers,
     lease_ms=counts,
+    begun=st.lists(delivery_ids, max_size=some),
 )
 
 
 def there_and_back(frame: WorkerFrame) -> WorkerFrame:
     return decode_worker_frame(
-        parse_worker_frame(encode_worker_frame(frame)), {"streams", "leases"}
+        parse_worker_frame(encode_worker_frame(frame)), {"streams", "leases", "beginnings"}
     )
 
 
@@ -370,6 +380,7 @@ ACCEPTED_WITH_EFFECTS = pb.Settlement(number=1, accepted=pb.Accepted(), effects=
         (pb.ConnectRequest(beat=pb.Beat()), "leases"),
         (pb.ConnectRequest(leave=pb.Leave()), "leases"),
         (pb.ConnectRequest(received=1), "leases"),
+        (pb.ConnectRequest(begins=[pb.DeliveryRef(position=1, attempt=2)]), "beginnings"),
         (pb.ConnectRequest(settlements=[ACCEPTED_WITH_EFFECTS]), "effects"),
         (
             pb.ConnectRequest(
@@ -474,6 +485,7 @@ GOLDEN_FRAMES: dict[str, WorkerFrame | HostFrame] = {
         replies=[Reply(9, b"part", last=False), Reply(9)],
         credits=[Credit(2, 16)],
     ),
+    "worker-begin": WorkerFrame(begins=[(300, 2), (301, 1)]),
     "worker-leave": WorkerFrame(
         surrendered=[Partitions("shop", ((0, Grant(1, 2)), (255, Grant(1, 3))))], drain=True
     ),
@@ -495,6 +507,19 @@ GOLDEN_FRAMES: dict[str, WorkerFrame | HostFrame] = {
                 ],
             )
         ]
+    ),
+    "host-begun": HostFrame(
+        deliveries=[
+            (
+                EVENT,
+                [
+                    Delivery(
+                        302, ("shop", "customer/7"), EVENT, 3, Grant(1_700_000_000_000, 5), losses=2
+                    )
+                ],
+            )
+        ],
+        begun=[(300, 2), (301, 1)],
     ),
     "host-call": HostFrame(
         calls=[Call(9, ("shop", "main"), b"p", 30.0, None, ((300, 1), 8), None, HOP, Grant(1, 2))],
