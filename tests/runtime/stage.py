@@ -81,15 +81,17 @@ class Stage:
         *,
         attempt: int,
         failed_turns: int = 0,
+        losses: int = 0,
     ) -> None:
         """An event that was released arrives anew."""
         content = CODEC.encode_event(
             Envelope("str", "application/json", f'"{text}"'.encode(), "id", None, ("t", agent[1]))
         )
         event = Event(content, "t", agent[1])
-        self.runner.deliver(
-            event, [Delivery(position, agent, event, attempt, GRANT, failed_turns=failed_turns)]
+        delivery = Delivery(
+            position, agent, event, attempt, GRANT, failed_turns=failed_turns, losses=losses
         )
+        self.runner.deliver(event, [delivery])
 
     def call(self, call_id: int, *chain: Any, agent: tuple[str, str] = ME, credit: int = 0) -> None:
         """A call arrives."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import DeadLetter
-from callboard.core.event import Address, Delivery, Event, TurnId
+from callboard.core.event import Address, Delivery, DeliveryId, Event, TurnId
 from callboard.core.frames import (
     ACCEPTED,
     Call,
@@ -124,6 +124,10 @@ class Actor:
         if kept:
             self.stage.keep()
 
+    def begin(self, *deliveries: Delivery) -> None:
+        """Be about to begin the turns of these."""
+        self.stage.broker.begin(self.session, [each.turn for each in deliveries])
+
     def settle(
         self, deliveries: Delivery | Sequence[Delivery], outcome: Outcome = ACCEPTED
     ) -> None:
@@ -208,6 +212,10 @@ class Actor:
             for _, targets in frame.deliveries
             for target in targets
         ]
+
+    def begun(self) -> list[DeliveryId]:
+        """What may begin, as was said since the last time."""
+        return [each for frame in self.heard() for each in frame.begun]
 
     def calls(self) -> list[Call]:
         """The calls since the last time."""

@@ -74,7 +74,7 @@ class Havoc:
             max_stream_credit=chance.choice((3, 1024)),
         )
         # Also what a host does not announce today, but the core has to stand.
-        self._capabilities = frozenset(chance.choice(((), ("streams", "leases"))))
+        self._capabilities = frozenset(chance.choice(((), ("streams", "leases", "beginnings"))))
         self._broker = Broker(2, limits)
         self._inspector = Inspector(self._broker)
         self._overheard = Overheard()
@@ -122,7 +122,8 @@ class Havoc:
 
     def _join(self) -> None:
         self._names += 1
-        capabilities = {"streams"} & self._capabilities if self._chance.random() < 0.8 else ()
+        known = {"streams", "beginnings"} & self._capabilities
+        capabilities = known if self._chance.random() < 0.8 else ()
         session = Session(
             f"s{self._names}", self._chance.choice("pqrs"), capabilities=frozenset(capabilities)
         )

@@ -53,6 +53,7 @@ class Vandal:
         self._settlements = 0
         self._calls = 0
         self._streams = "streams" in session.capabilities
+        self._begins = "beginnings" in session.capabilities
 
     def frame(self) -> pb.ConnectRequest:
         """What it says next."""
@@ -63,6 +64,8 @@ class Vandal:
             self._publish(frame.publishes.add())
         for _ in range(self._chance.randrange(4) if self._overheard.targets else 0):
             self._settle(frame.settlements.add())
+        while self._begins and self._overheard.targets and self._happens(0.3):
+            frame.begins.append(self._delivery())
         for _ in range(self._chance.randrange(3)):
             self._call(frame.calls.add())
         for _ in range(self._chance.randrange(3)):
@@ -183,10 +186,12 @@ class Vandal:
 
     def _turn(self) -> pb.TurnRef:
         if self._overheard.targets and self._happens(0.5):
-            target = self._one_of(self._overheard.targets[-RECENT:])
-            delivery = pb.DeliveryRef(position=target.position, attempt=target.attempt)
-            return pb.TurnRef(delivery=delivery)
+            return pb.TurnRef(delivery=self._delivery())
         return pb.TurnRef(call=self._call_id())
+
+    def _delivery(self) -> pb.DeliveryRef:
+        target = self._one_of(self._overheard.targets[-RECENT:])
+        return pb.DeliveryRef(position=target.position, attempt=target.attempt)
 
     def _call_id(self) -> int:
         if self._overheard.calls and self._happens(0.9):
