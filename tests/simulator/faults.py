@@ -616,12 +616,6 @@ def a_turn_does_not_wait_for_the_host_to_know(patch: Patch) -> None:
 
 
 @fault
-def a_turn_that_waits_is_forgotten_by_another_host(patch: Patch) -> None:
-    """Nobody tells the host that is there now that it is about to begin."""
-    patch.setattr(TurnRunner, "begun", lambda _: [])
-
-
-@fault
 def what_has_begun_once_has_begun_for_ever(patch: Patch) -> None:
     """Also when it is on its way to another worker."""
 

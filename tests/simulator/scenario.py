@@ -8,12 +8,13 @@ A file has a title, a paragraph, what is done, a line of dashes, and what is see
     3.0  w0 is lost | is killed | stops | is cut off for 20 s
     3.0  the host crashes for 2 s
 
-Events are separated by semicolons; what the handler of each does, by commas. What is seen begins
-with the second at which it is, names events and calls by the order in which they come up, and
-processes by their names, with a dash for each that has taken the place of another. One that was
-killed or has stopped is replaced, one that was lost is not. Beside what is told of there are always
-two clients, and a bystander that serves type "b", which gets all events, and type "d"; each is told
-of if the text speaks of it. So is how agents are made and closed, if it speaks of instances.
+Events are separated by semicolons; what the handler of each does, by commas; one that is to "die"
+ends its process. What is seen begins with the second at which it is, names events and calls by the
+order in which they come up, and processes by their names, with a dash for each that has taken the
+place of another. One that was killed, or ended itself, or has stopped is replaced, one that was
+lost is not. Beside what is told of there are always two clients, and a bystander that serves type
+"b", which gets all events, and type "d"; each is told of if the text speaks of it. So is how agents
+are made and closed, if it speaks of instances.
 """
 
 from __future__ import annotations

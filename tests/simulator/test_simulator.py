@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from callboard.agent.turn_runner import TurnRunner
 from simulator.faults import (
     FAULTS,
     Fault,
@@ -97,6 +98,34 @@ STORIES_THAT_FAILED = [
 def test_a_story_that_failed_once_does_not_again(story: Story) -> None:
     """Kept as they were cut down: seeds tell other stories when their making changes."""
     play(story)
+
+
+HOST_LOST_WHILE_A_TURN_WAITS = Story(
+    seed=0,
+    latency_s=0.5,
+    commit_s=0.01,
+    window=4,
+    room=1_000_000,
+    steps=(
+        Step(0.0, "join", ("w0", ("a",))),
+        Step(0.0, "join", ("bystander", ("b", "d"))),
+        Step(2.0, "publish", ("client0", "orders", "x", ('[["sleep",3.0]]',))),
+        Step(4.0, "kill", ("w0",)),
+        Step(6.2, "crash", (0.1,)),
+    ),
+)
+"""Seeds seldom tell of that: a host is lost in the moment in which it is asked."""
+
+
+def test_a_turn_that_waits_for_a_lost_host_to_know_begins_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That is told of it anew; otherwise it would wait for ever."""
+    ledger = play(HOST_LOST_WHILE_A_TURN_WAITS)
+    assert ledger.counts["turns that wait for the host to know"] == 1
+    monkeypatch.setattr(TurnRunner, "begun", lambda _: [])
+    with pytest.raises(Broken, match=r"no rest: .*w0 is busy"):
+        play(HOST_LOST_WHILE_A_TURN_WAITS)
 
 
 def test_a_story_that_fails_is_cut_down(monkeypatch: pytest.MonkeyPatch) -> None:
