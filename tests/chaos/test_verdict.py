@@ -53,7 +53,13 @@ def test_an_event_that_nobody_handled_is_lost() -> None:
     assert found(judge(Evidence(events(1), [cut]))) == ["lost"]
     assert found(judge(Evidence(events(1, 2), turns("a", (0, 1, 1))))) == ["lost"]
     assert not judge(Evidence(events(1), turns("a", (0, 1, 1)), unknown=events(2))).complaints
-    assert not judge(Evidence(events(1, 2), turns("a", (0, 1, 1)), dead=events(2))).complaints
+
+
+def test_what_was_given_up_has_begun() -> None:
+    """Nobody is blamed for what happens to others."""
+    cut = turns("a", (0, 1, 1))[0]._replace(is_handled=False)
+    assert not judge(Evidence(events(1), [cut], dead=events(1))).complaints
+    assert found(judge(Evidence(events(1, 2), turns("a", (0, 1, 1)), dead=events(2)))) == ["blamed"]
 
 
 def test_an_event_that_was_refused_is_not_handled() -> None:
@@ -89,7 +95,7 @@ def test_a_dead_letter_leaves_a_hole() -> None:
     """And so does an event that may never have come."""
     spans = turns("a", (0, 1, 1), (1, 2, 3))
     assert found(judge(Evidence(events(1, 2, 3), spans))) == ["lost", "disorder"]
-    assert not judge(Evidence(events(1, 2, 3), spans, dead=events(2))).complaints
+    assert found(judge(Evidence(events(1, 2, 3), spans, dead=events(2)))) == ["blamed"]
     assert not judge(Evidence(events(1, 3), spans, unknown=events(2))).complaints
 
 

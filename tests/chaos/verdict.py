@@ -37,7 +37,7 @@ class Evidence:
     Attributes:
         acknowledged: Events that the host said it had.
         unknown: Events of which nobody can say whether it had them.
-        dead: Events that are dead letters.
+        dead: Events that are dead letters, given up because their workers were lost.
         turns: All turns of all processes; those of one process in order.
         lives: What was done to processes, by name.
     """
@@ -95,7 +95,7 @@ class Verdict:
 
 def judge(evidence: Evidence) -> Verdict:
     """Look at everything."""
-    begun = {turn.event for turn in evidence.turns}
+    begun = Counter(turn.event for turn in evidence.turns)
     counts: Counter[str] = Counter(
         acknowledged=len(evidence.acknowledged),
         unknown=len(evidence.unknown),
@@ -110,8 +110,9 @@ def judge(evidence: Evidence) -> Verdict:
         *_disordered(evidence),
         *_overlapping(evidence, counts),
         *_without_redelivery(evidence, counts),
+        *_never_begun(evidence, begun),
     ]
-    counts["dead and never begun"] = len(evidence.dead - begun)
+    counts["dead and begun once"] = sum(begun[event] == 1 for event in evidence.dead)
     return Verdict(complaints, counts)
 
 
@@ -192,6 +193,15 @@ def _without_redelivery(evidence: Evidence, counts: Counter[str]) -> Iterator[st
             yield f"idle kill: {process} had no turn under way when it was killed"
         elif not again:
             yield f"no redelivery: of {sorted(left)}, left by {process}, none has begun again"
+
+
+def _never_begun(evidence: Evidence, begun: Counter[EventName]) -> Iterator[str]:
+    """What was given up has begun with two of its workers, and been with a third.
+
+    One of the two may have been lost between the host's word and the handler's first step.
+    """
+    for event in sorted(evidence.dead - begun.keys()):
+        yield f"blamed: {event} is a dead letter, and no turn of it has begun"
 
 
 def _with_before(turns: Sequence[Turn]) -> Iterator[tuple[Turn, Turn | None]]:
