@@ -55,7 +55,8 @@ class BrokerLimits:
             are cancelled to end, and for clocks that do not go alike.
         call_timeout_s: The deadline of a call that names none.
         max_losses: With how many sessions lost while it may have been running an event becomes a
-            dead letter. One is a machine that failed, three are no chance.
+            dead letter. One is a machine that failed, three are no chance. Whether it was running
+            is known from the second on.
     """
 
     partitions: int = DEFAULT_PARTITIONS
