@@ -188,7 +188,7 @@ async def test_another_host_is_told_of_what_waits_runs_and_is_to_be_tried_again(
     async with running(do, Policy(backoff_s=60.0, backoff_max_s=60.0)) as stage:
         asked = Asked(stage)
         stage.deliver_again(1, "waits", ("agent", "a"), attempt=2, losses=1)
-        stage.deliver_again(2, "runs", ("agent", "b"), attempt=2, losses=2)
+        stage.deliver_again(2, "runs", ("agent", "b"), attempt=2, losses=1)
         stage.deliver_again(3, "new", ("agent", "c"), attempt=1)
         stage.deliver_again(4, "behind", ("agent", "c"), attempt=1)
         await asked.until((1, 2), (2, 2))
@@ -199,6 +199,34 @@ async def test_another_host_is_told_of_what_waits_runs_and_is_to_be_tried_again(
         go_on.set()
         await stage.until_told(4)
         assert stage.runner.begun() == []
+
+
+async def test_what_was_lost_twice_begins_one_after_the_other() -> None:
+    """So that one that ends its process in its first step takes none with it that has not begun."""
+    diary: list[Any] = []
+
+    async def do(_: Doing, message: Any, __: MessageContext) -> None:
+        diary.append(message)
+        await asyncio.sleep(PATIENCE_S)
+
+    async with running(do) as stage:
+        asked = Asked(stage)
+        for position, key in enumerate("abc", 1):
+            stage.deliver_again(position, key, ("agent", key), attempt=3, losses=2)
+        await asked.until((1, 3))
+        await asyncio.sleep(0.01)
+        assert stage.runner.begun() == [(1, 3)], "the others are in line"
+        asked.answer((1, 3))
+        assert (asked.told, diary) == ([(1, 3)], [])
+        await asked.until((1, 3), (2, 3))
+        assert diary == ["a"]
+        stage.runner.cut_off()
+        async with asyncio.timeout(PATIENCE_S):
+            await stage.runner.wait_idle()
+        assert (asked.told, diary) == ([(1, 3), (2, 3)], ["a"])
+
+        stage.deliver_again(4, "d", ("agent", "d"), attempt=3, losses=2)
+        await asked.until((1, 3), (2, 3), (4, 3))
 
 
 # With a host.

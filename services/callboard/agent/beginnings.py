@@ -4,6 +4,10 @@ What was lost with a worker before may have ended it. Should the next one be los
 counts that against the event if its turn had begun, and a turn may end its process in its first
 moment: so the host is told before. It answers every time; a wait ends otherwise with the turn, when
 the session is lost.
+
+Events that were lost together come again together, and one that ends its process would take with it
+those whose turns the host knows to begin as well. So what was lost twice, which has no further
+chance, begins one after the other, each when the one before has taken its first step.
 """
 
 from __future__ import annotations
@@ -28,17 +32,25 @@ class Beginnings:
     def __init__(self) -> None:
         self.tell: Callable[[Delivery], bool] = _nobody_asks
         self._waiting: dict[DeliveryId, asyncio.Future[None]] = {}
+        self._in_line: set[DeliveryId] = set()
+        self._turn_of_one = asyncio.Lock()
 
     async def wait(self, delivery: Delivery) -> None:
         """Return when the turn of ``delivery``, which was lost before, may begin."""
-        if delivery.has_begun or not self.tell(delivery):
+        if delivery.has_begun:
             return
-        known = self._waiting[delivery.turn] = asyncio.get_running_loop().create_future()
+        if delivery.losses == 1:
+            await self._until_known(delivery)
+            return
+        self._in_line.add(delivery.turn)
         try:
-            await known
+            await self._turn_of_one.acquire()
         finally:
-            del self._waiting[delivery.turn]
-        delivery.has_begun = True
+            self._in_line.discard(delivery.turn)
+        try:
+            await self._until_known(delivery)
+        finally:
+            asyncio.get_running_loop().call_soon(self._turn_of_one.release)  # after its first step
 
     def known(self, deliveries: Iterable[DeliveryId]) -> None:
         """The host knows that these begin. Those that do not wait for it are passed over."""
@@ -51,22 +63,35 @@ class Beginnings:
         """The host that there is now wants to know of none: those that wait may begin."""
         self.known(list(self._waiting))
 
+    def begun(
+        self, activations: Iterable[Activation], turns: Iterable[Turn]
+    ) -> Iterator[DeliveryId]:
+        """What was lost before and has begun, or is about to: another host is to know of it.
 
-def begun(activations: Iterable[Activation], turns: Iterable[Turn]) -> Iterator[DeliveryId]:
-    """What was lost before and has begun here, or is about to: another host is to know of it.
-
-    Args:
-        activations: The agents that are active.
-        turns: What runs.
-    """
-    for turn in turns:
-        delivery = turn.delivery
-        if delivery is not None and delivery.losses and turn.era == turn.activation.era:
-            yield delivery.turn
-    for activation in activations:
-        for delivery in activation.held:
-            if delivery.has_begun:
+        Args:
+            activations: The agents that are active.
+            turns: What runs.
+        """
+        for turn in turns:
+            delivery = turn.delivery
+            if delivery is None or not delivery.losses or delivery.turn in self._in_line:
+                continue
+            if turn.era == turn.activation.era:
                 yield delivery.turn
+        for activation in activations:
+            for delivery in activation.held:
+                if delivery.has_begun:
+                    yield delivery.turn
+
+    async def _until_known(self, delivery: Delivery) -> None:
+        if not self.tell(delivery):
+            return
+        known = self._waiting[delivery.turn] = asyncio.get_running_loop().create_future()
+        try:
+            await known
+        finally:
+            del self._waiting[delivery.turn]
+        delivery.has_begun = True
 
 
 def _nobody_asks(_: Delivery) -> bool:

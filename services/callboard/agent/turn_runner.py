@@ -27,7 +27,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from callboard.agent.activations import Activations, Place
-from callboard.agent.beginnings import Beginnings, begun
+from callboard.agent.beginnings import Beginnings
 from callboard.agent.claims import claims_of
 from callboard.agent.closings import DEFAULT_CLOSE_TIMEOUT_S
 from callboard.agent.context import MessageContext, context_of_call, context_of_event
@@ -284,7 +284,7 @@ class TurnRunner:
 
     def begun(self) -> list[DeliveryId]:
         """What was lost before and has begun here: see `callboard.agent.beginnings`."""
-        return list(begun(self._activations, self._turns.values()))
+        return list(self.beginnings.begun(self._activations, self._turns.values()))
 
     def drop_calls(self) -> None:
         """Nobody waits for the answers to calls: forget those that wait, cancel those that run."""
