@@ -105,6 +105,7 @@ chart-docs: ## write the chart's README from its values
 lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) --extra test pyproject.toml --constraints requirements/dev.txt --output-file requirements/test.txt
+	$(COMPILE) --extra test pyproject.toml requirements/bench.in --constraints requirements/dev.txt --output-file requirements/bench.txt
 	$(COMPILE) --extra test pyproject.toml --resolution lowest-direct --output-file requirements/oldest.txt
 	$(COMPILE) --extra host --extra otel pyproject.toml --constraints requirements/dev.txt --output-file requirements/host.txt
 	$(COMPILE) --extra cli --extra worker --extra otel pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
