@@ -64,8 +64,11 @@ simulate: setup ## play the whole system under trouble, in virtual time; SEEDS=1
 chaos: setup ## kill, stop, cut off and drain real processes under a load, and fill a host; SECONDS=300 (0: the short form) SEED=1
 	CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) .venv/bin/pytest tests/chaos --capture=no $(ARGS)
 
-bench: setup ## measure a host, a worker and a publisher on this machine; ROUNDS=5
-	.venv/bin/python tests/bench
+bench: .venv-bench/.wheel .venv-autogen/.locked ## measure Callboard beside AutoGen's runtime, and gRPC alone; ROUNDS=3, ARGS=--help, LONG=1
+	.venv-bench/bin/python tests/bench $(ARGS)
+
+bench-gate: setup ## fail when Callboard has become much slower beside gRPC alone; ARGS=--write sets the marks anew
+	.venv/bin/python tests/bench/gate.py $(ARGS)
 
 bench-core: setup ## measure the bare broker, without I/O
 	.venv/bin/python tests/core/bench.py
@@ -147,5 +150,5 @@ protos/node_modules/.installed: protos/package.json protos/package-lock.json
 	npm ci --prefix protos --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.PHONY: help setup fmt lint types test test-oldest test-autogen proto proto-check check demo simulate chaos bench bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
+.PHONY: help setup fmt lint types test test-oldest test-autogen proto proto-check check demo simulate chaos bench bench-gate bench-core build images images-test cluster cluster-down e2e soak chart chart-docs lock clean
 .PRECIOUS: .venv-%/.locked

@@ -1,139 +1,154 @@
-"""Measure a host, a worker and a publisher, each a process on this machine: ``make bench``.
+"""Measure Callboard beside AutoGen's own runtime, and gRPC alone: ``make bench``.
 
-Each row is run several times, all rows by turns; the table has medians with the lowest and highest.
+Host, publishers and workers are processes of this machine. Each row has processes of its own in
+each round; the runtimes take turns in every row, and the first one of a row changes by round.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
-import platform
-import statistics
 import sys
-from collections.abc import Awaitable, Callable
-from importlib.metadata import version
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from rich.console import Console
-from rich.table import Table
 
-from behaviour.world import cluster
-from bench.agents import Done, Tick
-from callboard import (
-    AgentId,
-    ClosureAgent,
-    ClosureContext,
-    MessageContext,
-    TopicId,
-    TypeSubscription,
-)
-from callboard.worker import WorkerRuntime
+from bench import bare
+from bench.catalogue import GROUPS, QUICK_GROUPS, missing_in_autogen
+from bench.contenders import AUTOGEN, AUTOGEN_PYTHON, run_host
+from bench.plots import draw
+from bench.report import markdown, show
+from bench.results import BARE, Results, machine
+from callboard.bench.member import BenchmarkFailed
+from callboard.bench.rows import Measured, Row
+from callboard.bench.stage import CALLBOARD, Contender, open_stage
 
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
-TICKS = TopicId("ticks", "bench")
-SINK = AgentId("sink", "bench")
+OUTPUT = Path("bench-results")
+SECONDS, QUICK_SECONDS = 3.0, 0.5
+
+console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
-class Bench:
-    """A publisher that knows when its events have been handled."""
-
-    def __init__(self, runtime: WorkerRuntime) -> None:
-        self.runtime = runtime
-        self.done = asyncio.Event()
-
-    async def listen(self) -> None:
-        """Hear of the last event of each run."""
-
-        async def hear(_: ClosureContext, message: Done, ctx: MessageContext) -> None:
-            self.done.set()
-
-        await ClosureAgent.register_closure(
-            self.runtime, "bench", hear, subscriptions=lambda: [TypeSubscription("done", "bench")]
-        )
-
-    async def pipelined(self, count: int, size: int) -> float:
-        """Events a second from `publish_many` to the handler of the last one."""
-        padding = "x" * size
-        self.done.clear()
-        began = perf_counter()
-        ticks = (Tick(number, padding, number == count) for number in range(1, count + 1))
-        await self.runtime.publish_many(ticks, TICKS)
-        await self.done.wait()
-        return count / (perf_counter() - began)
-
-    async def awaited_by_many(self, tasks: int, each: int) -> float:
-        """Events a second when so many tasks await the acknowledgement of each of theirs."""
-        padding = "x" * 180
-        self.done.clear()
-
-        async def publish() -> None:
-            for number in range(each):
-                await self.runtime.publish_message(Tick(number, padding), TICKS)
-
-        began = perf_counter()
-        await asyncio.gather(*(publish() for _ in range(tasks)))
-        await self.runtime.publish_message(Tick(0, padding, is_last=True), TICKS)
-        await self.done.wait()
-        return tasks * each / (perf_counter() - began)
-
-    async def calls_at_once(self, tasks: int, each: int) -> float:
-        """Calls a second with so many under way, each at an agent of its own."""
-
-        async def call(number: int) -> None:
-            for _ in range(each):
-                await self.runtime.send_message("hello", AgentId("sink", f"bench-{number}"))
-
-        began = perf_counter()
-        await asyncio.gather(*(call(number) for number in range(tasks)))
-        return tasks * each / (perf_counter() - began)
-
-    async def call_latency_ms(self, count: int, quantile: float) -> float:
-        """Milliseconds of a call, one at a time."""
-        times = []
-        for _ in range(count):
-            began = perf_counter()
-            await self.runtime.send_message("hello", SINK)
-            times.append(perf_counter() - began)
-        times.sort()
-        return times[int(count * quantile)] * 1000
+def main() -> None:
+    """Measure what the command line asks for, and write all of it down."""
+    options = _options()
+    contenders = [CALLBOARD] if options.without_autogen else [CALLBOARD, AUTOGEN]
+    if AUTOGEN in contenders and not AUTOGEN_PYTHON.exists():
+        sys.exit("AutoGen has no environment: use `make bench`, or --without-autogen")
+    seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
+    found = machine(with_autogen=AUTOGEN in contenders)
+    results = Results(found, seconds, options.rounds)
+    try:
+        asyncio.run(_measure(results, contenders, _chosen(options)))
+    finally:  # what is there of a run that was broken off
+        if results.lines:
+            _write(results, options.json)
 
 
-async def main() -> None:
-    """Run every row so many times and print the table."""
-    with cluster(workers=1, setup="bench.agents:setup") as made:
-        async with WorkerRuntime(made.address) as runtime:
-            bench = Bench(runtime)
-            await bench.listen()
-            rows: dict[str, Callable[[], Awaitable[float]]] = {
-                "events/s, 256 B, pipelined": lambda: bench.pipelined(50_000, 180),
-                "events/s, 4 KiB, pipelined": lambda: bench.pipelined(20_000, 4_000),
-                "events/s, 256 KiB, pipelined": lambda: bench.pipelined(1_000, 262_000),
-                "events/s, 256 B, 512 tasks await each": lambda: bench.awaited_by_many(512, 80),
-                "events/s, 256 B, one task awaits each": lambda: bench.awaited_by_many(1, 2_000),
-                "calls/s, 64 at once": lambda: bench.calls_at_once(64, 100),
-                "call, one at a time: p50 ms": lambda: bench.call_latency_ms(2_000, 0.5),
-                "call, one at a time: p99 ms": lambda: bench.call_latency_ms(2_000, 0.99),
-            }
-            results: dict[str, list[float]] = {name: [] for name in rows}
-            for _ in range(ROUNDS):
-                for name, row in rows.items():
-                    results[name].append(await row())
-    table = Table("measure", "median", "lowest", "highest", title=_where())
-    for name, values in results.items():
-        digits = 2 if name.endswith("ms") else 0
-        numbers = (statistics.median(values), min(values), max(values))
-        table.add_row(name, *(f"{number:,.{digits}f}" for number in numbers))
-    Console().print(table)
-
-
-def _where() -> str:
-    return (
-        f"Python {platform.python_version()}, grpcio {version('grpcio')}, "
-        f"protobuf {version('protobuf')}, {os.cpu_count()} cores"
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        help=f"a group ({', '.join([*GROUPS, 'bare'])}) or a part of a row's name; may be repeated",
     )
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 3))
+    parser.add_argument("--seconds", type=float, help=f"of a row, about (default {SECONDS:g})")
+    parser.add_argument("--quick", action="store_true", help="short rows, and fewer groups")
+    parser.add_argument("--without-autogen", action="store_true", help="measure Callboard alone")
+    parser.add_argument("--json", type=Path, default=OUTPUT / "results.json", metavar="FILE")
+    return parser.parse_args()
 
 
-asyncio.run(main())
+def _chosen(options: argparse.Namespace) -> Callable[[str, str], bool]:
+    """Whether a row is to be measured, by its group and name."""
+
+    def is_chosen(group: str, name: str) -> bool:
+        if options.only:
+            named = [each for each in options.only if each in {*GROUPS, "bare"}]
+            return group in named or any(each in name for each in options.only if each not in named)
+        return not options.quick or group in {*QUICK_GROUPS, "bare"}
+
+    return is_chosen
+
+
+async def _measure(
+    results: Results,
+    contenders: Sequence[Contender],
+    is_chosen: Callable[[str, str], bool],
+) -> None:
+    rows = [
+        (group, row) for group, rows in GROUPS.items() for row in rows if is_chosen(group, row.name)
+    ]
+    for at in range(results.rounds):
+        console.rule(f"round {at + 1} of {results.rounds}")
+        await _measure_bare(results, at, is_chosen)
+        by_turns = contenders if at % 2 == 0 else list(reversed(contenders))
+        for group, row in rows:
+            for contender in by_turns:
+                await _measure_row(results, at, group, row, contender)
+
+
+async def _measure_bare(results: Results, at: int, is_chosen: Callable[[str, str], bool]) -> None:
+    async def with_echo(measure: Callable[..., Awaitable[Measured]]) -> Measured:
+        async with bare.run_echo() as client:
+            return await measure(client, results.seconds)
+
+    rows: dict[str, Callable[[], Awaitable[Measured]]] = {
+        "echo, 256 B, one way of a stream as fast as the other": lambda: with_echo(bare.echo),
+        "ping-pong, 256 B": lambda: with_echo(bare.ping),
+        f"publisher, relay, sink, {bare.BATCH} items of 256 B a message": lambda: bare.pipeline(
+            results.seconds
+        ),
+    }
+    for name, measure in rows.items():
+        if is_chosen("bare", name):
+            measured = await measure()
+            results.line("bare", name).add(BARE, at, measured)
+            _tell(BARE, name, measured)
+
+
+async def _measure_row(
+    results: Results, at: int, group: str, row: Row, contender: Contender
+) -> None:
+    line = results.line(group, row.name)
+    if contender is AUTOGEN and (reason := missing_in_autogen(row)):
+        line.failures[contender.name] = reason
+        return
+    try:
+        async with (
+            run_host(contender) as host,
+            open_stage(contender, host.address, row.shape, host_pid=host.pid) as stage,
+        ):
+            measured = await row.measure(stage, results.seconds)
+    except BenchmarkFailed as error:
+        line.failures[contender.name] = str(error)
+        console.print(f"{contender.name:>10}  {row.name}: {error}", markup=False)
+        return
+    line.add(contender.name, at, measured)
+    _tell(contender.name, row.name, measured)
+
+
+def _tell(contender: str, row: str, measured: Measured) -> None:
+    measure, value = next(iter(measured.values.items()))
+    console.print(f"{contender:>10}  {row}: {value:,.2f} {measure}", markup=False)
+
+
+def _write(results: Results, file: Path) -> None:
+    show(results, console)
+    for each in (OUTPUT, file.parent):
+        each.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(results.as_json(), indent=2) + "\n")
+    tables = OUTPUT / "tables.md"
+    tables.write_text(markdown(results))
+    console.print("written:", *map(str, [file, tables, *draw(results, OUTPUT)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ import pytest
 
 from cli.command import CALLBOARD, environment, run
 
-COMMANDS = ["host", "worker", "dev", "publish", "call", "status", "dead-letters", "types"]
+COMMANDS = ["host", "worker", "dev", "publish", "call", "status", "dead-letters", "types", "bench"]
 
 
 def test_version() -> None:

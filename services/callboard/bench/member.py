@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from callboard.bench.program import MAX_LINE_BYTES
-from callboard.core.errors import CallboardError
+from callboard.core.errors import CallboardError, Code
 
 COMMAND = (sys.executable, "-m", "callboard.bench")
 """Runs a process that is Callboard."""
@@ -24,6 +24,8 @@ END_S = 10.0
 
 class BenchmarkFailed(CallboardError):
     """What was to be measured cannot be: the text says what went wrong in which process."""
+
+    code = Code.ABORTED
 
 
 @dataclass

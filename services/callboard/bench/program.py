@@ -162,6 +162,8 @@ async def _obey(program: Any, order: dict[str, Any]) -> None:
     try:
         answer = {"id": number, "ok": await getattr(program, order.pop("do"))(**order)}
     except Exception as error:  # noqa: BLE001 (whoever gave the order is told)
+        while isinstance(error, ExceptionGroup):  # of tasks that all failed, most likely alike
+            error = error.exceptions[0]
         answer = {"id": number, "error": f"{type(error).__name__}: {error}"}
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from callboard.bench.figures import size_text
 from callboard.bench.member import BenchmarkFailed
 from callboard.bench.program import Ran
 from callboard.bench.stage import Shape, Stage
@@ -14,7 +15,10 @@ from callboard.bench.tally import Handled
 from callboard.bench.usage import Usage
 
 ROW_LIMIT_S = 180.0
-"""How long a row may take before it has failed."""
+"""How long a row may take before it has failed, unless it says more."""
+
+AGENTS_PER_S = 500
+"""The slowest that agents may be made, for a row about many of them."""
 
 TASKS = 512
 """Tasks that publish, all publishers together, where a row says nothing else."""
@@ -61,6 +65,11 @@ class Row(ABC):
         """The processes it wants."""
         return Shape()
 
+    @property
+    def limit_s(self) -> float:
+        """How long it may take."""
+        return ROW_LIMIT_S
+
     async def measure(self, stage: Stage, seconds: float) -> Measured:
         """Measure for about so long.
 
@@ -68,10 +77,10 @@ class Row(ABC):
             BenchmarkFailed: It cannot be measured, or it takes far too long.
         """
         try:
-            async with asyncio.timeout(ROW_LIMIT_S):
+            async with asyncio.timeout(self.limit_s):
                 return await self._measure(stage, seconds)
         except TimeoutError as error:
-            msg = f"{self.name}: it has not ended after {ROW_LIMIT_S:.0f} s"
+            msg = f"{self.name}: it has not ended after {self.limit_s:.0f} s"
             raise BenchmarkFailed(msg) from error
 
     @abstractmethod
@@ -128,6 +137,11 @@ class Events(Row):
     def shape(self) -> Shape:
         """As it says."""
         return Shape(self.publishers, self.workers, self.types_each, self.more_subscriptions)
+
+    @property
+    def limit_s(self) -> float:
+        """As many agents as there are have to be made."""
+        return ROW_LIMIT_S + self.keys / AGENTS_PER_S
 
     @property
     def _targets(self) -> int:
@@ -302,14 +316,6 @@ def quantiles(latencies_ns: Sequence[int]) -> dict[str, float]:
         name: ordered[min(int(len(ordered) * share), len(ordered) - 1)] / 1e6
         for share, name in names.items()
     }
-
-
-def size_text(size_bytes: int) -> str:
-    """A size, for people."""
-    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size_bytes >= factor and not size_bytes % factor:
-            return f"{size_bytes // factor} {unit}"
-    return f"{size_bytes} B"
 
 
 def _used(before: Mapping[str, Usage], after: Mapping[str, Usage], count: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -54,12 +54,14 @@ class Stage:
     """Workers that serve, and publishers that are connected.
 
     Attributes:
+        address: Of the host.
         topic_type: What all agents are subscribed to. Its name, which those of the agent types
             begin with, is new for each stage: others at the host are not touched.
         shape: Which processes there are.
     """
 
-    def __init__(self, shape: Shape, host_pid: int | None) -> None:
+    def __init__(self, address: str, shape: Shape, host_pid: int | None) -> None:
+        self.address = address
         self.shape = shape
         self.topic_type = f"bench-{uuid4().hex[:8]}"
         self.publishers: list[Member] = []
@@ -104,7 +106,12 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    contender: Contender, address: str, shape: Shape, *, host_pid: int | None = None
+    contender: Contender,
+    address: str,
+    shape: Shape,
+    *,
+    host_pid: int | None = None,
+    publishers_left: Callable[[Stage], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Stage]:
     """Start the processes of a run; they leave at the end, the publishers first.
 
@@ -113,8 +120,9 @@ async def open_stage(
         address: Of a host of that runtime.
         shape: Which there are.
         host_pid: The process of the host, where it is to be looked at.
+        publishers_left: Is awaited before the workers leave.
     """
-    stage = Stage(shape, host_pid)
+    stage = Stage(address, shape, host_pid)
 
     async def begin(stack: AsyncExitStack, *options: str) -> Member:
         member = await stack.enter_async_context(
@@ -132,10 +140,15 @@ async def open_stage(
             await member.order("serve", agent_type=agent_type, topic_types=topics)
 
     timers = [EXACT_TIMERS] if shape.has_exact_timers else []
-    async with AsyncExitStack() as workers, AsyncExitStack() as publishers:
+    async with AsyncExitStack() as workers:
         stage.workers += await asyncio.gather(*(begin(workers) for _ in range(shape.workers)))
         await asyncio.gather(*(serve(number) for number in range(shape.workers)))
-        stage.publishers += await asyncio.gather(
-            *(begin(publishers, *timers) for _ in range(shape.publishers))
-        )
-        yield stage
+        try:
+            async with AsyncExitStack() as publishers:
+                stage.publishers += await asyncio.gather(
+                    *(begin(publishers, *timers) for _ in range(shape.publishers))
+                )
+                yield stage
+        finally:
+            if publishers_left is not None:
+                await publishers_left(stage)

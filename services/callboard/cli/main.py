@@ -34,6 +34,7 @@ from callboard.cli.options import (
     Data,
     Debug,
     HostOption,
+    Loads,
     LogFormat,
     LogLevel,
     Operators,
@@ -321,6 +322,60 @@ def status(
     begin(log_level or "warning", log_format, debug=debug)
     module("status").run(
         host=host, operators=operators, connect_timeout_s=connect_timeout, as_json=as_json
+    )
+
+
+@app.command()
+def bench(
+    rows: Annotated[
+        list[Loads] | None,
+        typer.Argument(
+            metavar="[events|calls|stream]...", help="What to measure; all of it by default."
+        ),
+    ] = None,
+    *,
+    sizes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--size",
+            metavar="BYTES",
+            min=64,
+            help="How large messages are; more than once for several sizes. (default 256)",
+        ),
+    ] = None,
+    tasks: Annotated[
+        int, typer.Option(min=1, help="Tasks that publish, each awaiting one event at a time.")
+    ] = 512,
+    in_flight: Annotated[int, typer.Option(min=1, help="Calls, and streams, at once.")] = 64,
+    duration: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="About how long each row takes.")
+    ] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each row is measured.")] = 1,
+    host: HostOption = None,
+    operators: Operators = None,
+    connect_timeout: ConnectTimeout = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Measure a host with a load from this machine: a publisher and a worker of its own.
+
+    The load takes what the machines have to give: other work at that host has to share. It uses
+    agent types of its own, which end with it.
+    """
+    begin(log_level or "warning", log_format, debug=debug)
+    module("bench").run(
+        [each.value for each in rows or Loads],
+        sizes=sizes or [256],
+        tasks=tasks,
+        in_flight=in_flight,
+        duration_s=duration,
+        rounds=rounds,
+        as_json=as_json,
+        operators=operators,
+        host=host,
+        connect_timeout_s=connect_timeout,
     )
 
 

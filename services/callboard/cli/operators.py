@@ -92,14 +92,15 @@ def ask_operators(
         check_endpoint(operators)
 
     async def run() -> Result:
-        async with _connected(settings, operators) as service:
+        async with connected(settings, operators) as service:
             return await ask(service)
 
     return asyncio.run(run())
 
 
 @asynccontextmanager
-async def _connected(settings: ClientSettings, operators: str | None) -> AsyncIterator[Operators]:
+async def connected(settings: ClientSettings, operators: str | None) -> AsyncIterator[Operators]:
+    """The operators' service of a host, at its address; None asks the host for that."""
     timeout_s = settings.connect_timeout_s
     if operators is not None:
         async with grpc.aio.insecure_channel(operators, options=channel_options()) as channel:

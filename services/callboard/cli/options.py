@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+
+class Loads(StrEnum):
+    """What `callboard bench` measures."""
+
+    EVENTS = "events"
+    CALLS = "calls"
+    STREAM = "stream"
+
 
 LOGS = "Logs and errors"
 

@@ -49,6 +49,11 @@ class StopSignals:
         exit_on_sigterm(0 if kind is None else BROKEN_OFF)
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether SIGINT has come."""
+        return self._interrupts > 0
+
     @asynccontextmanager
     async def cut_short(self) -> AsyncIterator[None]:
         """A block that ends, quietly, when a signal comes: what it awaits is cancelled."""
