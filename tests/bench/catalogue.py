@@ -83,7 +83,7 @@ def missing_in_autogen(row: Row) -> str | None:
         case Streams():
             return "has no streams"
         case Events(more_subscriptions=count) if count >= 9_999:
-            return "compares each new subscription with all: minutes"
+            return "compares each new subscription with all that it has"
         case Events(keys=count) if count > 100_000:
             return "keeps all agents and topics for ever"
     return None
