@@ -118,7 +118,7 @@ lock: ## pin what pyproject.toml asks for; ARGS=--upgrade takes the newest of it
 	$(COMPILE) requirements/go.in --output-file requirements/go.txt
 
 clean: ## remove all that make made
-	rm -rf .tools .venv .venv-* dist protos/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .tools .venv .venv-* dist bench-results protos/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find services tests protos -name __pycache__ -prune -exec rm -r {} +
 
 define environment

@@ -29,10 +29,6 @@ from callboard.bench.side import Call, Publish
 from callboard.bench.tally import Tally
 
 AT_ONCE = 20
-LARGEST = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-]
 
 
 class Sink(RoutedAgent):
@@ -60,7 +56,7 @@ class AutoGenSide:
         self._runtimes: list[GrpcWorkerAgentRuntime] = []
 
     async def connect(self, address: str) -> None:
-        self._runtime = GrpcWorkerAgentRuntime(address, extra_grpc_config=LARGEST)
+        self._runtime = GrpcWorkerAgentRuntime(address)
         for message in (Tick, Question):
             self._runtime.add_message_serializer(try_get_known_serializers_for_type(message))
         await self._runtime.start()
@@ -72,7 +68,18 @@ class AutoGenSide:
             await self._runtime.add_subscription(TypeSubscription(each, agent_type))
 
     def publisher(self, topic_type: str, source: str) -> Publish:
-        return partial(self._runtime.publish_message, topic_id=TopicId(topic_type, source))
+        """`publish_message`, and then the loop's other tasks.
+
+        It waits for nothing and lets no other task run: by itself, a load would queue all of its
+        events before the first one leaves. This way more of them go through.
+        """
+        publish = partial(self._runtime.publish_message, topic_id=TopicId(topic_type, source))
+
+        async def publish_and_yield(tick: Tick) -> None:
+            await publish(tick)
+            await asyncio.sleep(0)
+
+        return publish_and_yield
 
     async def publish_many(self, ticks: Iterable[Tick], topic_type: str, source: str) -> None:
         raise NotImplementedError("AutoGen has no pipelined form")
