@@ -47,7 +47,11 @@ class Result:
 
 
 def run(
-    *arguments: str, stdin: str = "", cwd: Path = SHOP, env: Mapping[str, str] | None = None
+    *arguments: str,
+    stdin: str = "",
+    cwd: Path = SHOP,
+    env: Mapping[str, str] | None = None,
+    deadline_s: float = DEADLINE_S,
 ) -> Result:
     """Run ``callboard`` to its end."""
     done = subprocess.run(
@@ -58,7 +62,7 @@ def run(
         cwd=cwd,
         env=environment(env),
         text=True,
-        timeout=DEADLINE_S,
+        timeout=deadline_s,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 

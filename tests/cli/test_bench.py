@@ -10,6 +10,9 @@ import pytest
 
 from cli.command import Commands, run
 
+ALL_ROWS_S = 50.0
+"""How long all rows may take beside other tests."""
+
 QUICK = ("--duration", "0.1", "--tasks", "8", "--in-flight", "4")
 
 
@@ -31,7 +34,7 @@ def left_at(host: str) -> tuple[list[object], list[object], list[object]]:
 
 def test_every_load_is_measured_and_nothing_is_left(host: str) -> None:
     """All rows come as JSON with what they measured, and the host holds nothing of it."""
-    result = run("bench", "--host", host, "--json", *QUICK)
+    result = run("bench", "--host", host, "--json", *QUICK, deadline_s=ALL_ROWS_S)
 
     assert (result.code, result.stderr) == (0, "")
     results = json.loads(result.stdout)
@@ -54,7 +57,18 @@ def test_every_load_is_measured_and_nothing_is_left(host: str) -> None:
 
 def test_a_table_says_what_was_measured(host: str) -> None:
     """The rows that are asked for, by their sizes, with the spread of their rounds."""
-    result = run("bench", "calls", "--host", host, "--size", "1024", "--rounds", "2", *QUICK)
+    result = run(
+        "bench",
+        "calls",
+        "--host",
+        host,
+        "--size",
+        "1024",
+        "--rounds",
+        "2",
+        *QUICK,
+        deadline_s=ALL_ROWS_S,
+    )
 
     assert (result.code, result.stderr) == (0, "")
     assert f"host {host}, engine memory, " in result.stdout

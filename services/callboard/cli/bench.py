@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import typer
@@ -115,26 +117,26 @@ async def _measure(settings: ClientSettings, operators: str | None, plan: Plan) 
             Shape(has_exact_timers=True),
             publishers_left=lambda stage: _let_all_be_handled(stage, service),
         ) as stage:
-            with _progress() as progress:
-                rounds = [row for _ in range(plan.rounds) for row in plan.rows]
-                bar = progress.add_task("", total=len(rounds))
-                for row in rounds:
-                    progress.update(bar, description=row.name)
+            with _bar(plan.rounds * len(plan.rows)) as begin:
+                for row in [row for _ in range(plan.rounds) for row in plan.rows]:
+                    begin(row.name)
                     measured = await row.measure(stage, plan.duration_s)
                     results.add(row.name, dict(measured.values))
-                    progress.advance(bar)
     return results
 
 
-def _progress() -> Progress:
+@contextmanager
+def _bar(row_count: int) -> Iterator[Callable[[str], None]]:
+    """Draws a bar on the standard error if somebody watches; is told when a row begins."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(
-        *columns,
-        TextColumn("{task.description}", markup=False),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
+    text = TextColumn("{task.description}", markup=False)
+    with Progress(*columns, text, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=row_count)
+        at = itertools.count()
+        yield lambda row: progress.update(bar, completed=next(at), description=row)
 
 
 async def _let_all_be_handled(stage: Stage, service: Operators) -> None:
