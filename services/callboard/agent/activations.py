@@ -88,8 +88,9 @@ class Activations:
 
     def set_busy(self, activation: Activation) -> None:
         """The agent has something to do, or is being closed."""
-        self._busy.add(activation)
-        self._idle.clear()
+        if activation not in self._busy:
+            self._busy.add(activation)
+            self._idle.clear()
 
     def is_busy(self, activation: Activation) -> bool:
         """Whether the agent has something to do, as far as was said."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from callboard.agent.cancellation import CancellationToken
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from callboard.core.envelope import Envelope
     from callboard.core.event import Address, Delivery
     from callboard.core.frames import Call
+
+
+_REMEMBERED = 4096
+_topic_id = lru_cache(_REMEMBERED)(TopicId)
+_agent_id = lru_cache(_REMEMBERED)(AgentId)
+"""Ids come again with each event: what is checked and made once is kept for a while."""
 
 
 @dataclass(slots=True)
@@ -28,9 +36,6 @@ class MessageContext:
         message_id: The CloudEvent's id, or the call's; chosen by the sender, unique only by source.
         attempt: Which attempt of the agent type's policy this is, from 1; a call has one. An
             attempt that was lost with its worker is not counted.
-        idempotency_key: 32 characters, for the world outside: the same whenever this agent gets
-            this event, also in another process; different for each agent, event and call. Empty
-            outside of a handler.
     """
 
     sender: AgentId | None
@@ -39,7 +44,16 @@ class MessageContext:
     cancellation_token: CancellationToken
     message_id: str
     attempt: int = 1
-    idempotency_key: str = ""
+    _make_key: Callable[[], str] = field(default=str, repr=False, compare=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """32 characters, for the world outside.
+
+        The same whenever this agent gets this event, also in another process; different for each
+        agent, event and call. Empty outside of a handler.
+        """
+        return self._make_key()
 
 
 def context_of_event(
@@ -48,12 +62,12 @@ def context_of_event(
     """What the handler of an event is told. Raises `InvalidIdentifier` for a topic that is none."""
     return MessageContext(
         sender=_sender_of(envelope.sender),
-        topic_id=TopicId(*envelope.topic) if envelope.topic else None,
+        topic_id=_topic_id(*envelope.topic) if envelope.topic else None,
         is_rpc=False,
         cancellation_token=token,
         message_id=envelope.message_id,
         attempt=delivery.failed_turns + 1,
-        idempotency_key=key_of_event(delivery, envelope.message_id),
+        _make_key=partial(key_of_event, delivery, envelope.message_id),
     )
 
 
@@ -65,13 +79,13 @@ def context_of_call(call: Call, envelope: Envelope, token: CancellationToken) ->
         is_rpc=True,
         cancellation_token=token,
         message_id=envelope.message_id,
-        idempotency_key=key_of_call(call, envelope.message_id),
+        _make_key=partial(key_of_call, call, envelope.message_id),
     )
 
 
 def _sender_of(address: Address | None) -> AgentId | None:
     """Who sent a message. None also for an AutoGen agent with a name that our rules refuse."""
     try:
-        return None if address is None else AgentId(*address)
+        return None if address is None else _agent_id(*address)
     except InvalidIdentifier:
         return None

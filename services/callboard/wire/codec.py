@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 
 from callboard.core.envelope import PROTOBUF_DATA_CONTENT_TYPE, Envelope
 from callboard.core.errors import InvalidMessage
-from callboard.core.event import TraceContext
+from callboard.core.event import Address, TraceContext
 from callboard.wire.v1.agent_host_pb2 import Payload
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 
@@ -39,29 +41,23 @@ class CloudEventCodec:
         `InvalidMessage` for text that cannot be written as UTF-8.
         """
         try:
-            return self._event_of(envelope).SerializeToString()
+            same = _same_of(
+                envelope.topic or ("", ""),
+                envelope.content_type,
+                envelope.type_name,
+                envelope.sender,
+            )
+            event = CloudEvent(id=envelope.message_id)
+            if envelope.trace is not None:
+                _put_trace(event, envelope.trace)
+            if envelope.content_type == PROTOBUF_DATA_CONTENT_TYPE:
+                event.proto_data.type_url = _TYPE_URL + envelope.type_name
+                event.proto_data.value = envelope.data
+            else:
+                event.binary_data = envelope.data
+            return same + event.SerializeToString()
         except UnicodeEncodeError as error:
             raise _unwritable(envelope, error) from error
-
-    def _event_of(self, envelope: Envelope) -> CloudEvent:
-        topic_type, topic_source = envelope.topic or ("", "")
-        event = CloudEvent(
-            id=envelope.message_id, source=topic_source, spec_version=SPEC_VERSION, type=topic_type
-        )
-        attributes = event.attributes
-        attributes[DATA_CONTENT_TYPE].ce_string = envelope.content_type
-        attributes[DATA_SCHEMA].ce_string = envelope.type_name
-        attributes[MESSAGE_KIND].ce_string = "publish"
-        if envelope.sender is not None:
-            attributes[SENDER_TYPE].ce_string, attributes[SENDER_KEY].ce_string = envelope.sender
-        if envelope.trace is not None:
-            _put_trace(event, envelope.trace)
-        if envelope.content_type == PROTOBUF_DATA_CONTENT_TYPE:
-            event.proto_data.type_url = _TYPE_URL + envelope.type_name
-            event.proto_data.value = envelope.data
-        else:
-            event.binary_data = envelope.data
-        return event
 
     def decode_event(self, content: bytes) -> Envelope:
         """What is in an encoded CloudEvent."""
@@ -98,8 +94,7 @@ class CloudEventCodec:
     def with_trace(self, content: bytes, trace: TraceContext) -> bytes:
         """The encoded event ``content``, which holds no trace context, with one.
 
-        Nothing of it is written anew: encoded messages that follow each other are one message
-        (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+        Nothing of it is written anew: see `_same_of`.
         """
         more = CloudEvent()
         _put_trace(more, trace)
@@ -150,6 +145,24 @@ class CloudEventCodec:
             msg = f"not a payload: {error}"
             raise InvalidMessage(msg) from error
         return Envelope(message.data_type, message.data_content_type, data, message.message_id)
+
+
+@lru_cache(4096)
+def _same_of(topic: Address, content_type: str, type_name: str, sender: Address | None) -> bytes:
+    """What the events of a publisher on a topic have in common, encoded.
+
+    The rest may follow it: encoded messages that follow each other are one message
+    (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+    """
+    topic_type, topic_source = topic
+    event = CloudEvent(source=topic_source, spec_version=SPEC_VERSION, type=topic_type)
+    attributes = event.attributes
+    attributes[DATA_CONTENT_TYPE].ce_string = content_type
+    attributes[DATA_SCHEMA].ce_string = type_name
+    attributes[MESSAGE_KIND].ce_string = "publish"
+    if sender is not None:
+        attributes[SENDER_TYPE].ce_string, attributes[SENDER_KEY].ce_string = sender
+    return event.SerializeToString()
 
 
 def _put_trace(event: CloudEvent, trace: TraceContext) -> None:
