@@ -65,6 +65,11 @@ class WorkerOutbox:
         self.beat = False
         self.leave = False
 
+    @property
+    def item_count(self) -> int:
+        """What counts for the size of a frame."""
+        return len(self.settlements) + len(self.publishes) + len(self.replies) + len(self.calls)
+
     def took_in(self, received: int) -> bool:
         """A frame of the host was taken in; it has taken in ``received`` of ours.
 
