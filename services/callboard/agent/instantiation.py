@@ -123,6 +123,11 @@ class MessageHandlerContext(_Static):
         return _Populated(cls._current, ctx)
 
     @classmethod
+    def enter(cls, ctx: AgentId) -> None:
+        """For runtimes: a handler runs in the present context, to the end of that."""
+        cls._current.set(ctx)
+
+    @classmethod
     def agent_id(cls) -> AgentId:
         """The agent whose handler is running. `NotAllowedNow` outside a handler."""
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from callboard.agent.cancellation import CancellationToken
+from callboard.agent.instantiation import MessageHandlerContext
 from callboard.core.envelope import Envelope
 from callboard.core.errors import CallboardError
 from callboard.core.event import Delivery, Grant, TurnId
@@ -246,13 +247,15 @@ class Turn:
         self.reply: Reply | None = None
         self.credit: StreamCredit | None = None
 
-    def enter(self) -> None:
-        """The task that runs it has begun. Raises `CancelledError` when it need not go on.
+    def enter(self, task: asyncio.Task[Any] | None) -> None:
+        """``task``, which runs it, has begun. Raises `CancelledError` when it need not go on.
 
-        A task that is cancelled before its first step would never say how its turn ended.
+        A task that is cancelled before its first step would never say how its turn ended. What is
+        set here is seen by this turn alone: each runs in a context of its own.
         """
         CURRENT_TURN.set(self)
-        self._task = asyncio.current_task()
+        MessageHandlerContext.enter(self.activation.agent_id)
+        self._task = task
         if self.is_cancelled:
             raise asyncio.CancelledError
 

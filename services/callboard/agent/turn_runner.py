@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Sequence
+from contextlib import nullcontext
 from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,6 @@ from callboard.agent.exceptions import CantHandleException, Reject
 from callboard.agent.failures import NOT_OF_THE_TURN, failure_of, raised_by_agent, rejection_of
 from callboard.agent.in_context import InContext
 from callboard.agent.instances import Instances
-from callboard.agent.instantiation import MessageHandlerContext
 from callboard.agent.leaving import Leaving
 from callboard.agent.payloads import Payloads, readable
 from callboard.agent.retries import Retries, limited
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from callboard.agent.tracing import Tracer
 
 log = Logger(__name__)
+
+UNLIMITED = nullcontext()
 
 SLICE_S = 0.001
 """How long an agent with much to do runs before others may."""
@@ -459,7 +461,7 @@ class TurnRunner:
                     break
                 if mailbox.max_concurrency > 1 and mailbox.is_waiting:
                     self._go_on(activation)
-                await InContext(self._run(activation, item), Context())
+                await InContext(self._run(activation, item, task), Context())
                 at = now()
                 if at >= give_way_at and not task.cancelling():
                     await asyncio.sleep(0)
@@ -476,14 +478,18 @@ class TurnRunner:
         elif self._activations.is_busy(activation):  # otherwise the end of its turn was checked
             self._check(activation)
 
-    async def _run(self, activation: Activation, item: tuple[Delivery, Incoming] | Call) -> None:
-        """Run the turn that the mailbox has begun."""
+    def _run(
+        self,
+        activation: Activation,
+        item: tuple[Delivery, Incoming] | Call,
+        task: asyncio.Task[Any],
+    ) -> Coroutine[Any, Any, None]:
+        """Run the turn that the mailbox has begun, in ``task``."""
         if isinstance(item, Call):
-            await self._run_call(self._begin_call(activation, item), item)
-        else:
-            delivery, incoming = item
-            turn = self._begin(activation, delivery.turn, delivery)
-            await self._run_event(turn, delivery, incoming)
+            return self._run_call(self._begin_call(activation, item), item)
+        delivery, incoming = item
+        turn = self._begin(activation, delivery.turn, delivery)
+        return self._run_event(turn, delivery, incoming, task)
 
     def _begin_call(self, activation: Activation, call: Call) -> Turn:
         self._waiting_calls.pop(call.id, None)
@@ -492,9 +498,11 @@ class TurnRunner:
             turn.credit = StreamCredit(call.credit)
         return turn
 
-    async def _run_event(self, turn: Turn, delivery: Delivery, incoming: Incoming) -> None:
+    async def _run_event(
+        self, turn: Turn, delivery: Delivery, incoming: Incoming, task: asyncio.Task[Any]
+    ) -> None:
         try:
-            turn.enter()
+            turn.enter(task)
             if delivery.losses:
                 await self._begin_known(delivery)
             if self.tracer is None:
@@ -522,16 +530,9 @@ class TurnRunner:
         envelope, message = incoming.decoded()
         context = context_of_event(delivery, envelope, turn.token)
         timeout_s = self._policy_of(turn).turn_timeout_s
-        if timeout_s is None:
-            await self._handle_to_the_end(turn, message, context)
-        else:
-            with limited(turn, timeout_s):
-                await self._handle_to_the_end(turn, message, context)
-
-    async def _handle_to_the_end(self, turn: Turn, message: Any, context: MessageContext) -> None:
-        result = await self._handle(turn, message, context)
-        if inspect.isasyncgen(result):
-            with MessageHandlerContext.populate_context(turn.activation.agent_id):
+        with UNLIMITED if timeout_s is None else limited(turn, timeout_s):
+            result = await self._handle(turn, message, context)
+            if result is not None and inspect.isasyncgen(result):
                 await run_through(result, send_nowhere, None)
 
     def _policy_of(self, turn: Turn) -> Policy:
@@ -540,7 +541,7 @@ class TurnRunner:
 
     async def _run_call(self, turn: Turn, call: Call) -> None:
         try:
-            turn.enter()
+            turn.enter(asyncio.current_task())
             if self.tracer is None:
                 turn.reply = await self._handle_call(turn, call)
             else:
@@ -578,8 +579,7 @@ class TurnRunner:
             if turn.era == self._endings.era:
                 self._output.reply(Reply(call.id, payload, last=False))
 
-        with MessageHandlerContext.populate_context(agent_id):
-            await run_through(answers, send, turn.credit)
+        await run_through(answers, send, turn.credit)
         return Reply(call.id)
 
     async def _answer(self, turn: Turn, result: Any, context: MessageContext) -> bytes:
@@ -589,15 +589,14 @@ class TurnRunner:
 
     async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
         activation = turn.activation
-        with MessageHandlerContext.populate_context(activation.agent_id):
-            agent = activation.instance or await self._instances.of(activation)
-            try:
-                return await agent.on_message(message, context)
-            except (CantHandleException, Reject, RemoteAgentError):
-                raise
-            except Exception as error:
-                # Also one of Callboard's own: an agent that finds no other agent was itself found.
-                raise raised_by_agent(error) from error
+        agent = activation.instance or await self._instances.of(activation)
+        try:
+            return await agent.on_message(message, context)
+        except (CantHandleException, Reject, RemoteAgentError):
+            raise
+        except Exception as error:
+            # Also one of Callboard's own: an agent that finds no other agent was itself found.
+            raise raised_by_agent(error) from error
 
     def _begin(self, activation: Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
         turn = Turn(activation, turn_id, delivery, self)

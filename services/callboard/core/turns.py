@@ -119,9 +119,10 @@ class Mailbox(Generic[B]):
         if events and self._events:
             place, delivery, body, due = self._events[0]
             # One that was cut off may still run when another host hands the event out as new.
-            if (due is None or due <= now) and delivery.turn not in running:
+            turn = delivery.turn
+            if (due is None or due <= now) and turn not in running:
                 self._events.popleft()
-                running[delivery.turn] = place
+                running[turn] = place
                 return delivery, body
         return None
 
