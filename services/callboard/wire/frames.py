@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator
 from google.protobuf.message import DecodeError
 
 from callboard.core.errors import ProtocolViolation
-from callboard.core.event import Delivery, Event, Grant
+from callboard.core.event import Address, Delivery, Event, Grant
 from callboard.core.frames import HostFrame, Publish, WorkerFrame
 from callboard.core.session import BEGINNINGS, LEASES, STREAMS
 from callboard.wire.items import (
@@ -33,7 +33,7 @@ from callboard.wire.items import (
     put_registered,
     put_registration,
     put_reply,
-    put_settlement,
+    put_settlements,
 )
 from callboard.wire.v1 import agent_host_pb2 as pb
 
@@ -91,8 +91,7 @@ def encode_worker_frame(frame: WorkerFrame) -> bytes:
         if event.sender is not None:
             item.sender.type, item.sender.key = event.sender
         put_hop(item, event.hop)
-    for settlement in frame.settlements:
-        put_settlement(message.settlements.add(), settlement)
+    put_settlements(message.settlements, frame.settlements)
     _put_calls(message, frame)
     for given_up in frame.surrendered:
         put_partitions(message.surrendered.add(), given_up)
@@ -265,18 +264,7 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
         frame.settlements_refused = get_refusals(message.settled.refused)
     for item in message.deliveries:
         event = Event(item.event, "", "", None, get_hop(item))
-        targets = [
-            Delivery(
-                target.position,
-                (target.agent.type, target.agent.key),
-                event,
-                target.attempt,
-                Grant(target.grant.epoch, target.grant.serial),
-                failed_turns=target.failed_turns,
-                losses=target.losses,
-            )
-            for target in item.targets
-        ]
+        targets = [_get_delivery(target, event) for target in item.targets]
         frame.deliveries.append((event, targets))
     if message.begun:
         frame.begun = get_delivery_ids(message.begun)
@@ -289,17 +277,38 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
     return frame
 
 
+def _get_delivery(message: pb.DeliveryTarget, event: Event) -> Delivery:
+    agent, grant = message.agent, message.grant
+    return Delivery(
+        message.position,
+        (agent.type, agent.key),
+        event,
+        message.attempt,
+        Grant(grant.epoch, grant.serial),
+        0.0,
+        message.failed_turns,
+        message.losses,
+    )
+
+
 def _put_deliveries(
     message: pb.ConnectResponse, deliveries: Iterable[tuple[Event, list[Delivery]]]
 ) -> None:
+    # One message, copied for each target: most have the agent and the grant of the one before.
+    to = pb.DeliveryTarget()
+    agent: Address | None = None
+    grant: Grant | None = None
     for event, targets in deliveries:
         delivery = message.deliveries.add(event=event.content)
-        put_hop(delivery, event.hop)
+        if event.hop is not None:
+            put_hop(delivery, event.hop)
         for target in targets:
-            to = delivery.targets.add(position=target.position, attempt=target.attempt)
-            if target.failed_turns:
-                to.failed_turns = min(target.failed_turns, MAX_COUNT)
-            if target.losses:
-                to.losses = target.losses
-            to.agent.type, to.agent.key = target.agent
-            put_grant(to.grant, target.grant)
+            to.position, to.attempt = target.position, target.attempt
+            to.failed_turns = min(target.failed_turns, MAX_COUNT)
+            to.losses = target.losses
+            if target.agent != agent:
+                agent = to.agent.type, to.agent.key = target.agent
+            if target.grant != grant:
+                grant = target.grant
+                put_grant(to, grant)
+            delivery.targets.append(to)

@@ -63,6 +63,14 @@ class Refusals(Protocol):
         ...
 
 
+class Settlements(Protocol):
+    """A repeated field of `pb.Settlement`."""
+
+    def append(self, message: pb.Settlement, /) -> None:
+        """Append a copy of one."""
+        ...
+
+
 def put_registration(message: pb.Register, registration: Registration) -> None:
     """Write a registration."""
     message.revision = registration.revision
@@ -98,13 +106,27 @@ def get_registration(message: pb.Register) -> Registration:
     return Registration(message.revision, types, tuple(subscriptions))
 
 
-def put_settlement(message: pb.Settlement, settlement: Settlement) -> None:
-    """Write a settlement."""
-    message.number = settlement.number
-    message.delivery.position = settlement.position
-    message.delivery.attempt = settlement.attempt
-    put_grant(message.grant, settlement.grant)
-    match settlement.outcome:
+def put_settlements(messages: Settlements, settlements: Iterable[Settlement]) -> None:
+    """Write settlements."""
+    # One message, copied for each: most have the grant and the outcome of the one before.
+    message = pb.Settlement()
+    grant: Grant | None = None
+    outcome: Outcome | None = None
+    for settlement in settlements:
+        message.number = settlement.number
+        delivery = message.delivery
+        delivery.position, delivery.attempt = settlement.position, settlement.attempt
+        if settlement.grant != grant:
+            grant = settlement.grant
+            put_grant(message, grant)
+        if settlement.outcome is not outcome:
+            outcome = settlement.outcome
+            _put_outcome(message, outcome)
+        messages.append(message)
+
+
+def _put_outcome(message: pb.Settlement, outcome: Outcome) -> None:
+    match outcome:
         case Accepted():
             message.accepted.SetInParent()
         case Rejected(reason, detail):
@@ -133,11 +155,12 @@ def get_settlement(message: pb.Settlement) -> Settlement:
         case _:
             msg = f"settlement {message.number} says no outcome"
             raise ProtocolViolation(msg)
+    delivery, grant = message.delivery, message.grant
     return Settlement(
         message.number,
-        message.delivery.position,
-        message.delivery.attempt,
-        Grant(message.grant.epoch, message.grant.serial),
+        delivery.position,
+        delivery.attempt,
+        Grant(grant.epoch, grant.serial),
         outcome,
     )
 
@@ -155,7 +178,7 @@ def put_call(message: pb.Call, call: Call) -> None:
     if call.sender is not None:
         message.sender.type, message.sender.key = call.sender
     put_hop(message, call.hop)
-    put_grant(message.grant, call.grant)
+    put_grant(message, call.grant)
     message.credit = min(call.credit, MAX_COUNT)
 
 
@@ -252,7 +275,7 @@ def put_partitions(
     """Write partitions."""
     message.agent_type = partitions.agent_type
     for partition, grant in partitions.partitions:
-        put_grant(message.partitions.add(partition=partition).grant, grant)
+        put_grant(message.partitions.add(partition=partition), grant)
 
 
 def get_partitions(message: pb.Surrender | pb.Surrendered | pb.Claim) -> Partitions:
@@ -274,10 +297,14 @@ def get_refusals(message: Iterable[pb.Refusal]) -> list[Refusal]:
     return [Refusal(item.number, item.code, item.reason) for item in message]
 
 
-def put_grant(message: pb.Grant, grant: Grant | None) -> None:
-    """Write a grant; None leaves the field out."""
-    if grant is not None:
-        message.epoch, message.serial = grant
+def put_grant(
+    message: pb.DeliveryTarget | pb.Settlement | pb.Call | pb.PartitionGrant, grant: Grant | None
+) -> None:
+    """Write a grant into what has one; None leaves the field out."""
+    if grant is None:
+        message.ClearField("grant")
+    else:
+        message.grant.epoch, message.grant.serial = grant
 
 
 def put_hop(message: pb.Publish | pb.Delivery | pb.Call, hop: TraceContext | None) -> None:
