@@ -7,6 +7,7 @@ A runtime adds how things travel: `BaseRuntime._declare`, `_send_publish`, `_sen
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from abc import ABC, abstractmethod
 from collections.abc import (
@@ -78,6 +79,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Agent)
 
+_ids = random.Random()  # noqa: S311 (ids are no secrets; the system's cost each event its call)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)  # or a fork would give the same ids
+
 DEFAULT_CALL_TIMEOUT_S = 300.0
 """How long a call may take that names no time: long enough for a model to think."""
 
@@ -122,7 +127,6 @@ class BaseRuntime(ABC):
         self._declarations = Declarations()
         self._instances: dict[AgentId, Agent] = {}
         self._calls = CallsMade(self._send_call, self._send_cancel, self._send_credit)
-        self._random = random.SystemRandom()  # has no state that a forked process would share
 
     # How things travel.
 
@@ -677,7 +681,7 @@ class BaseRuntime(ABC):
             raise ResourceExhausted(too_large(what, len(content), self._max_event_bytes))
 
     def _new_id(self) -> str:
-        return f"{self._random.getrandbits(128):032x}"
+        return f"{_ids.getrandbits(128):032x}"
 
     async def _intervene_on_send(
         self, message: Any, context: MessageContext, recipient: AgentId
