@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from callboard.core.errors import Code
 from callboard.core.event import Delivery, Event, Grant
 from callboard.core.frames import (
     ACCEPTED,
@@ -19,9 +20,13 @@ from callboard.core.frames import (
     Settlement,
 )
 from callboard.core.origins import Origin
-from callboard.core.outbox import HostOutbox
+from callboard.core.outbox import ANSWERS_ALONE, ANSWERS_ALONE_S, HostOutbox
 from callboard.core.session import Session
-from callboard.core.worker_outbox import WorkerOutbox
+from callboard.core.worker_outbox import (
+    SETTLEMENTS_ALONE,
+    SETTLEMENTS_ALONE_S,
+    WorkerOutbox,
+)
 
 
 def event(size: int = 1) -> Event:
@@ -399,3 +404,92 @@ def test_a_publish_says_how_long_it_may_still_wait_when_it_leaves() -> None:
     assert first is not None
     assert second is not None
     assert [each.remaining_s for each in (*first.publishes, *second.publishes)] == [5, 0, 0.001]
+
+
+# What may wait for company.
+
+
+def test_answers_to_settlements_wait_for_something_else_to_say() -> None:
+    """For so long, or for so many: nobody waits for them."""
+    outbox = HostOutbox()
+    outbox.settled_through = 1
+    assert outbox.take(10.0) is None
+    assert outbox.due_at == 10.0 + ANSWERS_ALONE_S
+    outbox.deliver(delivered(1, event()))
+
+    with_it = outbox.take(10.01)
+
+    assert with_it is not None
+    assert with_it.settled_through == 1
+    assert outbox.due_at is None
+    outbox.settled_through = 2
+    assert outbox.take(20.0) is None
+    late = outbox.take(20.0 + ANSWERS_ALONE_S)
+    assert late is not None
+    assert late.settled_through == 2
+    outbox.settled_through += ANSWERS_ALONE
+    many = outbox.take(30.0)
+    assert many is not None
+    assert many.settled_through == 2 + ANSWERS_ALONE
+
+
+def test_a_refused_settlement_is_answered_at_once() -> None:
+    """And so are those before it."""
+    outbox = HostOutbox()
+    outbox.settled_through = 2
+    outbox.settlements_refused.append(Refusal(2, Code.ABORTED, "late"))
+
+    frame = outbox.take(10.0)
+
+    assert frame is not None
+    assert (frame.settled_through, len(frame.settlements_refused)) == (2, 1)
+
+
+def test_settlements_wait_for_something_else_to_say() -> None:
+    """For so long, or for so many: the host hands out far ahead of them."""
+    outbox = WorkerOutbox(window=10)
+    outbox.settlements.append(settlement(1))
+    assert outbox.take(10.0, eagerly=False) is None
+    assert outbox.due_at == 10.0 + SETTLEMENTS_ALONE_S
+    outbox.calls.append(call(1))
+
+    with_it = outbox.take(10.001, eagerly=False)
+
+    assert with_it is not None
+    assert len(with_it.settlements) == 1
+    assert outbox.due_at is None
+    outbox.settlements.append(settlement(2))
+    assert outbox.take(20.0, eagerly=False) is None
+    late = outbox.take(20.0 + SETTLEMENTS_ALONE_S, eagerly=False)
+    assert late is not None
+    assert len(late.settlements) == 1
+    outbox.settlements.extend(settlement(number) for number in range(SETTLEMENTS_ALONE))
+    many = outbox.take(30.0, eagerly=False)
+    assert many is not None
+    assert len(many.settlements) == SETTLEMENTS_ALONE
+
+
+def test_publishes_beyond_the_window_are_no_company() -> None:
+    """They do not leave."""
+    outbox = WorkerOutbox(window=1)
+    outbox.publishes.append(Publish(2, event()))
+    outbox.settlements.append(settlement(1))
+    assert outbox.take(10.0, eagerly=False) is None
+
+    outbox.confirmed = 1
+
+    frame = outbox.take(10.0, eagerly=False)
+    assert frame is not None
+    assert (len(frame.settlements), len(frame.publishes)) == (1, 1)
+
+
+def test_settlements_that_are_urgent_or_eagerly_taken_wait_for_nothing() -> None:
+    """One of a turn that failed, or the last of a worker that leaves."""
+    outbox = WorkerOutbox(window=10)
+    outbox.settlements.append(settlement(1))
+    assert outbox.take(10.0) is not None
+    outbox.settlements.append(settlement(2))
+    outbox.is_urgent = True
+    assert outbox.take(10.0, eagerly=False) is not None
+    outbox.settlements.append(settlement(3))
+    assert outbox.take(10.0, eagerly=False) is None

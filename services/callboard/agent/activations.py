@@ -23,8 +23,9 @@ class Activations:
         self._max_concurrency: dict[str, int] = {}
         self._partitions = 1
         self._by_address: dict[Address, Activation] = {}
-        self._by_place: dict[Place, set[Activation]] = {}
-        self._busy: set[Activation] = set()
+        # By when they came, not by their addresses: a run of the simulator is the same each time.
+        self._by_place: dict[Place, dict[Activation, None]] = {}
+        self._busy: dict[Activation, None] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -80,7 +81,7 @@ class Activations:
             del self._by_address[agent_id.type, agent_id.key]
         there = self._by_place.get(activation.place)
         if there is not None:
-            there.discard(activation)
+            there.pop(activation, None)
             if not there:
                 del self._by_place[activation.place]
 
@@ -89,7 +90,7 @@ class Activations:
     def set_busy(self, activation: Activation) -> None:
         """The agent has something to do, or is being closed."""
         if activation not in self._busy:
-            self._busy.add(activation)
+            self._busy[activation] = None
             self._idle.clear()
 
     def is_busy(self, activation: Activation) -> bool:
@@ -98,7 +99,7 @@ class Activations:
 
     def set_idle(self, activation: Activation) -> None:
         """The agent has nothing to do."""
-        self._busy.discard(activation)
+        self._busy.pop(activation, None)
         if not self._busy:
             self._idle.set()
 
@@ -122,4 +123,4 @@ class Activations:
         agent_id = activation.agent_id
         partition = partition_of(agent_id.type, agent_id.key, self._partitions)
         activation.place = (agent_id.type, partition)
-        self._by_place.setdefault(activation.place, set()).add(activation)
+        self._by_place.setdefault(activation.place, {})[activation] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from math import inf
 from typing import TYPE_CHECKING
 
 from callboard.core.continuity import Continuity
@@ -21,6 +22,13 @@ from callboard.core.frames import (
 
 if TYPE_CHECKING:
     from callboard.core.event import Delivery, DeliveryId, Event
+
+
+ANSWERS_ALONE = 64
+ANSWERS_ALONE_S = 0.05
+"""So many answers to settlements leave with nothing else, or those of so long: nobody waits for
+them, a worker only forgets then what it would say again. A frame costs more than what it brings.
+"""
 
 
 class HostOutbox:
@@ -65,6 +73,7 @@ class HostOutbox:
         self._begun: deque[DeliveryId] = deque()
         self._told_published = 0
         self._told_settled = 0
+        self._settled_at: float | None = None
         self._unread_answers = 0
 
     @property
@@ -143,8 +152,13 @@ class HostOutbox:
         for call in [each for each in self._calls.values() if each.target[0] == agent_type]:
             self.recall(call.id)
 
-    def take(self) -> HostFrame | None:
-        """The next frame; None when all is said.
+    @property
+    def due_at(self) -> float | None:
+        """When there is a frame though nothing is added; None: when something is."""
+        return None if self._settled_at is None else self._settled_at + ANSWERS_ALONE_S
+
+    def take(self, now: float = inf) -> HostFrame | None:
+        """The next frame; None when nothing is to be said ``now``. See `ANSWERS_ALONE_S`.
 
         Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger.
         Answers to publishes and settlements count apart: at most `MAX_FRAME_ITEMS` refusals of
@@ -152,12 +166,12 @@ class HostOutbox:
         """
         continuity = self.continuity
         if continuity is None:
-            return self._take_new()
+            return self._take_new(now)
         again = continuity.say_again()
         if again is not None:
             again.lease_ms = 0  # told by the welcome; it must not be taken for a later answer
             return again
-        frame = self._take_new()
+        frame = self._take_new(now)
         if frame is None:
             if not continuity.owes:
                 return None
@@ -195,7 +209,7 @@ class HostOutbox:
             self.kept_event_bytes -= _size_of_events(frame)
             self._unread_answers -= _answers_in(frame)
 
-    def _take_new(self) -> HostFrame | None:
+    def _take_new(self, now: float) -> HostFrame | None:
         frame = HostFrame()
         items = self._take_notices(frame)
         items = self._take_messages(frame, items)
@@ -210,8 +224,10 @@ class HostOutbox:
                 self.publishes_refused, self.published_through
             )
             self._told_published = frame.published_through
-        if self.settled_through > self._told_settled:
+        is_alone = is_empty and not self.lease_ms and not self.drain
+        if self.settled_through > self._told_settled and not (is_alone and self._may_wait(now)):
             is_empty = False
+            self._settled_at = None
             frame.settlements_refused, frame.settled_through = _answers(
                 self.settlements_refused, self.settled_through
             )
@@ -223,6 +239,14 @@ class HostOutbox:
             is_empty = False
             frame.drain, self.drain = True, False
         return None if is_empty else frame
+
+    def _may_wait(self, now: float) -> bool:
+        """Whether answers to settlements, alone, may still wait for company."""
+        if self.settlements_refused or self.settled_through - self._told_settled >= ANSWERS_ALONE:
+            return False
+        if self._settled_at is None:
+            self._settled_at = now
+        return now < self._settled_at + ANSWERS_ALONE_S
 
     def _take_beyond(self, frame: HostFrame) -> None:
         """Put in answers that are out of order, before those that may cover them by now."""

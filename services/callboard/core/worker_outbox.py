@@ -27,6 +27,13 @@ SHORTEST_WAIT_S = 0.001
 """What is left to a publish that may wait when its time is up: none at all says something else."""
 
 
+SETTLEMENTS_ALONE = 64
+SETTLEMENTS_ALONE_S = 0.005
+"""So many settlements leave with nothing else, or those of so long, if all are of turns that ended
+well: what they make room for is far ahead. A frame costs more than what it brings.
+"""
+
+
 class WorkerOutbox:
     """What a worker has to say to its host.
 
@@ -43,6 +50,7 @@ class WorkerOutbox:
         credits: By call, room for further answers; leave like cancels.
         begins: Deliveries whose turns begin when the host has answered.
         surrendered: Leaves only after all settlements and replies that gathered before it.
+        is_urgent: Whether a settlement is not to wait for company.
         beat: Asks for the lease to be renewed.
         leave: Leaves last, when nothing else is to be said.
         continuity: The frames said that the host may want again; None: it never will.
@@ -55,6 +63,8 @@ class WorkerOutbox:
         self.register: Registration | None = None
         self.publishes: deque[Publish] = deque()
         self.settlements: deque[Settlement] = deque()
+        self.is_urgent = False
+        self._settled_at: float | None = None
         self.calls: deque[Call] = deque()
         self.replies: deque[Reply] = deque()
         self.cancels: list[int] = []
@@ -95,19 +105,25 @@ class WorkerOutbox:
         """Let a streamed call have so many more answers."""
         self.credits[call_id] = self.credits.get(call_id, 0) + count
 
-    def take(self, now: float = 0.0) -> WorkerFrame | None:
+    @property
+    def due_at(self) -> float | None:
+        """When there is a frame though nothing is added; None: when something is."""
+        return None if self._settled_at is None else self._settled_at + SETTLEMENTS_ALONE_S
+
+    def take(self, now: float = 0.0, *, eagerly: bool = True) -> WorkerFrame | None:
         """The next frame; None when nothing may leave. Publishes say how long they may still wait.
 
+        Unless it is taken ``eagerly`` settlements alone wait for company: `SETTLEMENTS_ALONE_S`.
         Holds at most `MAX_FRAME_ITEMS` items and `MAX_FRAME_BYTES`, or one item that is larger.
         """
         continuity = self.continuity
-        if continuity is None:
-            return self._take_new(now)
-        again = continuity.say_again()
+        again = None if continuity is None else continuity.say_again()
         if again is not None:
             again.beat = False  # see `resume`
             return again
-        frame = self._take_new(now)
+        frame = None if not eagerly and self._may_wait(now) else self._take_new(now)
+        if continuity is None:
+            return frame
         if frame is None:
             if self.leave:
                 self.leave = False
@@ -117,7 +133,32 @@ class WorkerOutbox:
             frame = WorkerFrame()
         return continuity.say(frame)
 
+    def _may_wait(self, now: float) -> bool:
+        settlements, publishes = self.settlements, self.publishes
+        if (
+            not settlements
+            or self.is_urgent
+            or len(settlements) >= SETTLEMENTS_ALONE
+            or (publishes and publishes[0].number <= self.confirmed + self.window)
+            or self.replies
+            or self.calls
+            or self.cancels
+            or self.credits
+            or self.begins
+            or self.surrendered
+            or self.register is not None
+            or self.beat
+            or self.drain
+            or self.leave
+            or (self.continuity is not None and self.continuity.owes)
+        ):
+            return False
+        if self._settled_at is None:
+            self._settled_at = now
+        return now < self._settled_at + SETTLEMENTS_ALONE_S
+
     def _take_new(self, now: float) -> WorkerFrame | None:
+        self.is_urgent, self._settled_at = False, None
         frame = WorkerFrame()
         is_empty = True
         if self.beat:

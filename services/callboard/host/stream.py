@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import inf
 from typing import TYPE_CHECKING
 
 from callboard.core.errors import (
@@ -23,6 +24,7 @@ from callboard.wire.frames import (
     parse_worker_frame,
 )
 from callboard.wire.v1 import agent_host_pb2 as pb
+from callboard.wire.waking import woken
 
 if TYPE_CHECKING:
     from callboard.core.frames import HostFrame
@@ -135,12 +137,13 @@ class WorkerStream:
 
     async def _next_frame(self, outbox: HostOutbox) -> HostFrame | None:
         """What is to be said next; None when the stream is over and all is said."""
+        loop = asyncio.get_running_loop()
         while not self._is_replaced:
-            frame = outbox.take()
+            frame = outbox.take(inf if self._is_over else loop.time())
             if frame is not None or self._is_over:
                 return frame
             self._wake.clear()
-            await self._wake.wait()
+            await woken(self._wake, outbox.due_at)
         return None
 
 

@@ -33,6 +33,7 @@ from callboard.wire.frames import (
 from callboard.wire.items import put_claims
 from callboard.wire.status import CONNECT, channel_options, error_from
 from callboard.wire.v1 import agent_host_pb2 as pb
+from callboard.wire.waking import woken
 
 log = Logger(__name__)
 
@@ -274,7 +275,7 @@ class Connection:
         try:
             while True:
                 await _gather(outbox, now)
-                frame = outbox.take(now())
+                frame = outbox.take(now(), eagerly=self._is_closing)
                 if frame is not None:
                     await call.write(encode_worker_frame(frame))
                 elif self._is_closing:
@@ -282,7 +283,7 @@ class Connection:
                     return
                 else:
                     self._wake.clear()
-                    await self._wake.wait()
+                    await woken(self._wake, outbox.due_at)
         except STREAM_ERRORS:
             log.debug("stream ended", address=self.address)
 

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from callboard.core.frames import Claims, Partitions, Settlement
+from callboard.core.frames import ACCEPTED, Claims, Partitions, Settlement
 from callboard.core.lease import Lease
 from callboard.core.partition import partition_of
 from callboard.core.worker_outbox import WorkerOutbox
@@ -90,6 +90,8 @@ class WorkerSession:
         self.unconfirmed.append((settlement, delivery.agent))
         if not self.awaits_adoption:
             self.outbox.settlements.append(settlement)
+            if outcome is not ACCEPTED or delivery.losses:
+                self.outbox.is_urgent = True
 
     def begin(self, delivery: Delivery) -> None:
         """The turn of ``delivery`` is about to begin."""
@@ -136,5 +138,6 @@ class WorkerSession:
         self.awaits_adoption = False
         self.outbox.begins.extend(begun)
         self.outbox.settlements.extend(settlement for settlement, _ in self.unconfirmed)
+        self.outbox.is_urgent = True
         self.outbox.surrendered += self.given_up
         self.given_up = []
