@@ -165,3 +165,14 @@ def test_what_an_earlier_host_has_answered_out_of_turn_is_known() -> None:
     assert [each.number for each in origin.refused_beyond(2)] == [3]
     told = [(number, refusal is not None) for number, refusal in origin.beyond]
     assert told == [(6, False), (7, True)]
+
+
+def test_who_leaves_before_it_says_anything_is_known_by_what_an_earlier_host_has_answered() -> None:
+    """Its first publish waited for room: all that was answered is beyond it."""
+    origins = Origins()
+    origins.restore([KeptOrigin("i", 0, (3,), (2, 3))], 0.0)
+    origins.leave(joined(origins), 1.0)
+
+    back = joined(origins).origin
+    assert [number for number in range(1, 5) if not back.has(number)] == [1, 4]
+    assert [number for number, _ in back.beyond] == [2, 3]

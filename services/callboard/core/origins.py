@@ -161,7 +161,7 @@ class Origins:
         incarnation = origin.incarnation
         if not incarnation:
             return
-        if origin.last or origin.is_replaced:
+        if origin.last or origin.kept or origin.is_replaced:
             self._left_at[incarnation] = now
         else:
             del self._by_incarnation[incarnation]
