@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from callboard import (
 from callboard.core.broker import BrokerLimits
 from callboard.core.errors import AlreadyRegistered, Unavailable
 from callboard.core.lease import Lease, Need
+from callboard.engine.sqlite import SqliteEngine
 from callboard.host import Host
 from callboard.worker import WorkerRuntime
+from callboard.worker.connection import Connection
 from runtime.proxy import Proxy
 
 PATIENCE_S = 20.0
@@ -231,3 +234,42 @@ async def test_a_fault_in_keeping_the_lease_ends_the_runtime(
             await worker.wait()
         with pytest.raises(Exception, match="the runtime broke"):
             await worker.publish_message("x", TICKS)
+
+
+async def test_a_worker_whose_lease_ran_out_before_it_heard_another_host_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler had blocked it: what was about to be dropped would never run, nor end."""
+    diary: list[str] = []
+    go_on = asyncio.Event()
+    greet = Connection.open
+    lapsed: list[bool] = []
+
+    async def greet_and_block(*arguments: Any, **options: Any) -> Connection:
+        connection = await greet(*arguments, **options)
+        session = worker._link.session
+        if connection.welcome.known and session is not None and not lapsed:
+            time.sleep(max(0.0, session.lease.until - asyncio.get_running_loop().time()))  # noqa: ASYNC251
+            lapsed.append(True)
+        return connection
+
+    async with asyncio.timeout(PATIENCE_S):
+        first = Host(port=0, engine=SqliteEngine(tmp_path), limits=LIMITS)
+        await first.start()
+        async with WorkerRuntime(first.address, client_id="far") as worker:
+            await Slow.register(worker, "agent", lambda: Slow(diary, go_on))
+            await worker.add_subscription(TypeSubscription("ticks", "agent"))
+            await worker.publish_message("slow event", TICKS)
+            while not diary:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(LIMITS.lease_s / 3)
+            monkeypatch.setattr(Connection, "open", greet_and_block)
+            await first.stop()
+            async with Host(first.address, engine=SqliteEngine(tmp_path), limits=LIMITS):
+                while diary.count("begin slow event") < 2:
+                    await asyncio.sleep(0.01)
+                assert lapsed
+                assert diary == ["begin slow event", "cancelled slow event", "begin slow event"]
+                go_on.set()
+                while "end slow event" not in diary:
+                    await asyncio.sleep(0.01)

@@ -304,11 +304,12 @@ class HostLink:
     def _go_on(self, session: WorkerSession | None, connection: Connection) -> bool:
         """Go on over ``connection``, which was asked for when ``session`` was the present one.
 
-        False when that has been lost meanwhile, and the host does not know.
+        False when that has been lost meanwhile, or is about to be, and the host does not know.
         """
         welcome = connection.welcome
+        now = asyncio.get_running_loop().time()
         if welcome.known:
-            if session is None or session is not self.session:
+            if session is None or session is not self.session or now >= session.lease.until:
                 return False
             self._owner.handed_over(
                 Unavailable(f"the host at {self._address} was replaced, and knows of no calls")
@@ -322,7 +323,6 @@ class HostLink:
             return True
         if session is None or session is not self.session:
             return False
-        now = asyncio.get_running_loop().time()
         session.resume(connection, now)
         if now >= session.lease.until:
             return False
