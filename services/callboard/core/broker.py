@@ -245,9 +245,8 @@ class Broker:
         commit = self._agenda.commit
         commit.sessions.append(session)
         if self.knows(token, session.incarnation):
-            commit.sessions_gone.append(token)
             session.is_known, session.claims = True, claims
-            self._reservations.claim(session, token, claims.partitions)
+            commit.sessions_gone += self._reservations.claim(session, token, claims.partitions)
             ended = True
         else:
             gone = self._reservations.replaced(session, token)
@@ -327,6 +326,7 @@ class Broker:
             self.drain(session, now)
         if frame.leave:
             session.draining = True
+            self._settle_claims(session, now)  # it says that nothing of it runs
             self.leave(session, now)
 
     def register(self, session: Session, registration: Registration, now: float) -> None:
@@ -353,8 +353,7 @@ class Broker:
         for partitions in adopted:
             self._placer.begin_adopted(session, partitions, now)
         self._agenda.wake(session)
-        if self._reservations.drop(session):
-            self._placer.release_reserved(now)
+        self._settle_claims(session, now)
         self._placer.tell_drained(session)
 
     def _begin_serving(
@@ -573,6 +572,13 @@ class Broker:
         # What waits for a durable type is for those who can be trusted to handle it.
         absent = None if state.session_only else "none, it outlives its workers"
         return next(others, absent if entry.exclusive else None)
+
+    def _settle_claims(self, session: Session, now: float) -> None:
+        """``session`` claims nothing more of what it had with the former host."""
+        gone, had_claims = self._reservations.settle(session)
+        self._agenda.commit.sessions_gone += gone
+        if had_claims:
+            self._placer.release_reserved(now)
 
     def _answer_settlements(self, commit: Commit) -> None:
         told: Session | None = None

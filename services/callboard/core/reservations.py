@@ -9,7 +9,9 @@ exclude each other, so no two workers have a claim on one partition; were there 
 it.
 
 A worker that has claimed and not registered yet may not have heard that it was let in, and come
-once more, with the same token: until it registers its former session is not forgotten.
+once more, with the same token, maybe to yet another host: until it registers its former session is
+not forgotten. The token that it comes with is that of the latest session that it has heard of; the
+others of its process are over.
 
 Invariant: what was not claimed is granted to nobody while a former session is absent and may live.
 """
@@ -54,9 +56,17 @@ class Reservations:
         former = self._absent.get(token)
         return former is not None and former.incarnation == incarnation
 
-    def claim(self, session: Session, token: bytes, claims: Iterable[Partitions]) -> None:
-        """The worker of the former session of ``token`` is back, in ``session``."""
+    def claim(self, session: Session, token: bytes, claims: Iterable[Partitions]) -> list[bytes]:
+        """The worker of the former session of ``token`` is back, in ``session``.
+
+        Returns the tokens of the other former sessions of its process, which are over.
+        """
         self._former[session] = self._end(token)
+        gone = [
+            each.token for each in self._absent.values() if each.incarnation == session.incarnation
+        ]
+        for each in gone:
+            self._end(each)
         claimed: dict[str, dict[int, Grant]] = {}
         for agent_type, partitions in claims:
             for partition, grant in partitions:
@@ -64,6 +74,7 @@ class Reservations:
                     claimed.setdefault(agent_type, {})[partition] = grant
         if claimed:
             self._claims[session] = claimed
+        return gone
 
     def take(self, session: Session, agent_type: str) -> Mapping[int, Grant]:
         """What ``session``, which serves the type now, has claimed of it; it is claimed no more."""
@@ -82,17 +93,17 @@ class Reservations:
             return False
         self._absent[former.token] = former
         self.until = until if self.until is None else max(until, self.until)
-        self.drop(session)
+        self._drop(session)
         return True
 
-    def drop(self, session: Session) -> bool:
-        """``session`` has registered, and claims nothing more; whether it had."""
-        self._former.pop(session, None)
-        claims = self._claims.pop(session, {})
-        for agent_type, partitions in claims.items():
-            for partition in partitions:
-                del self._claimed[agent_type, partition]
-        return bool(claims)
+    def settle(self, session: Session) -> tuple[list[bytes], bool]:
+        """``session`` has registered, or has nothing left: it claims nothing more.
+
+        Returns the token of the session that it went on with, which is over, and whether it had
+        claims left.
+        """
+        former = self._former.get(session)
+        return ([] if former is None else [former.token], self._drop(session))
 
     def replaced(self, session: Session, token: bytes) -> list[bytes]:
         """The tokens of former sessions that are over because ``session`` has begun.
@@ -117,6 +128,14 @@ class Reservations:
         self._absent.clear()
         self.until = None
         return gone
+
+    def _drop(self, session: Session) -> bool:
+        self._former.pop(session, None)
+        claims = self._claims.pop(session, {})
+        for agent_type, partitions in claims.items():
+            for partition in partitions:
+                del self._claimed[agent_type, partition]
+        return bool(claims)
 
     def _end(self, token: bytes) -> KeptSession:
         former = self._absent.pop(token)
