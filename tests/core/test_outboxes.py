@@ -167,9 +167,9 @@ def test_answers_beyond_a_publish_that_waits_are_said_at_once() -> None:
     third, fourth = outbox.take(), outbox.take()
     assert third is not None
     assert fourth is not None
-    assert (third.published_through, third.published_beyond) == (4, [8, 9])
+    assert (third.published_through, third.published_beyond) == (4, [5, 8, 9])
+    assert [each.number for each in third.publishes_refused] == [5]
     assert (fourth.published_through, fourth.published_beyond) == (9, [])
-    assert [each.number for each in fourth.publishes_refused] == [5]
     origin.answer(10, None, 2048)
     last = outbox.take()
     assert last is not None
@@ -193,6 +193,42 @@ def test_many_answers_beyond_share_frames() -> None:
         told += frame.published_beyond
         through = frame.published_through
     assert (told, through) == (list(range(2, 1002)), 1001)
+
+
+def test_a_refusal_is_said_though_answers_beyond_keep_coming() -> None:
+    """It is known for some answers only: a publisher that asked later would take it for taken."""
+    outbox, origin = told_of_publishes()
+    origin.hold(1)
+    origin.answer(2, None, 4)
+    origin.hold(3)
+    origin.answer(1, Refusal(1, 8, "full"), 4)
+    told: list[tuple[int, list[int]]] = []
+    for number in range(4, 20):
+        origin.answer(number, None, 4)
+        frame = outbox.take()
+        assert frame is not None
+        told += [(each.number, frame.published_beyond) for each in frame.publishes_refused]
+    assert told == [(1, [1, 2, 4])]
+    frame = outbox.take()
+    assert frame is not None
+    assert (frame.published_through, frame.publishes_refused) == (2, [])
+
+
+def test_refusals_and_answers_beyond_share_frames() -> None:
+    """Neither waits for all of the others."""
+    outbox, origin = told_of_publishes()
+    for number in range(1, 1001):
+        origin.answer(number, Refusal(number, 3, "no"), 2048)
+    origin.hold(1001)
+    for number in range(1002, 2002):
+        origin.answer(number, None, 2048)
+    frames = list(iter(outbox.take, None))
+    assert all(len(each.published_beyond) <= MAX_FRAME_ITEMS for each in frames)
+    assert {len(each.publishes_refused) for each in frames[:7]} == {MAX_FRAME_ITEMS // 2}
+    refused = [refusal.number for each in frames for refusal in each.publishes_refused]
+    beyond = [number for each in frames for number in each.published_beyond if number > 1000]
+    assert (refused, beyond) == (list(range(1, 1001)), list(range(1002, 2002)))
+    assert frames[-1].published_through == 1000
 
 
 def test_answers_are_said_once() -> None:

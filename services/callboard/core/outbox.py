@@ -249,13 +249,20 @@ class HostOutbox:
         return now < self._settled_at + ANSWERS_ALONE_S
 
     def _take_beyond(self, frame: HostFrame) -> None:
-        """Put in answers that are out of order, before those that may cover them by now."""
-        beyond = self.published_beyond
-        for _ in range(min(len(beyond), MAX_FRAME_ITEMS)):
-            number, refusal = beyond.popleft()
+        """Put in answers that are out of order, before those that may cover them by now.
+
+        With them refusals of the latter, of which the publisher must hear while they are known:
+        answers out of order may keep coming.
+        """
+        refused, beyond = self.publishes_refused, self.published_beyond
+        told = [refused.popleft() for _ in range(min(len(refused), MAX_FRAME_ITEMS // 2))]
+        answers: list[tuple[int, Refusal | None]] = [(each.number, each) for each in told]
+        room = MAX_FRAME_ITEMS - len(told)
+        answers += [beyond.popleft() for _ in range(min(len(beyond), room))]
+        for number, why in answers:
             frame.published_beyond.append(number)
-            if refusal is not None:
-                frame.publishes_refused.append(refusal)
+            if why is not None:
+                frame.publishes_refused.append(why)
         frame.published_through = self._told_published
 
     def _take_notices(self, frame: HostFrame) -> int:
