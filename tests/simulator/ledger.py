@@ -414,10 +414,18 @@ class Ledger:
     def _is_troubled(self, turn: Turn) -> bool:
         """Whether the host may not have heard how it ended.
 
-        One that is gone may have had it on its way, with the partition to another worker behind it.
+        One that is gone may have had it on its way, with the partition to another worker behind it;
+        or so had a line that was cut, and the host was lost before there was another.
         """
-        return turn.process.was_troubled or any(
-            begin - 3.0 < turn.ended_at < end + 5.0 for begin, end in self.without_host
+        ended_at = turn.ended_at
+        return (
+            turn.process.was_troubled
+            or any(begin - 3.0 < ended_at < end + 5.0 for begin, end in self.without_host)
+            or any(
+                cut - 3.0 < ended_at < whole + 3.0 and cut < begin < whole + 3.0
+                for cut, whole in turn.process.cuts
+                for begin, _ in self.without_host
+            )
         )
 
     def _is_settled(self, turn: Turn) -> bool:

@@ -107,12 +107,14 @@ class Line:
 
     Attributes:
         is_whole: Whether it has neither ended nor been cut.
+        cut_at_s: When it was cut; None: it was not.
     """
 
     def __init__(self, chance: Random, latency_s: float) -> None:
         self.to_host = Pipe(chance, latency_s)
         self.to_worker = Pipe(chance, latency_s)
         self.is_whole = True
+        self.cut_at_s: float | None = None
         self.host_task: asyncio.Task[None] | None = None
 
     def cut(self, worker_after_s: float, host_after_s: float) -> None:
@@ -120,6 +122,7 @@ class Line:
         if not self.is_whole:
             return
         self.is_whole = False
+        self.cut_at_s = asyncio.get_running_loop().time()
         self.to_host.cut()
         self.to_worker.cut()
         loop = asyncio.get_running_loop()

@@ -181,6 +181,7 @@ class Process:
         was_troubled: It was killed or stopped, or has lost its session: what it had may be handed
             out again.
         is_leaving: It was stopped: it ends, and another takes its place.
+        cuts: When its line was cut, and when there was a whole one again.
     """
 
     def __init__(self, system: System, name: str, types: Sequence[str]) -> None:
@@ -191,6 +192,8 @@ class Process:
         self.was_troubled = False
         self.is_leaving = False
         self.line: Line | None = None
+        self.cuts: list[tuple[float, float]] = []
+        self._cut_at_s: float | None = None
         self.runtime = Runtime(self)
         self.runtime._runner._retries._jitter = system.chance_of("jitter").random
         self.is_up = asyncio.Event()
@@ -201,7 +204,12 @@ class Process:
 
     def dial(self) -> Line:
         """A new line to the host."""
+        if self.line is not None and self._cut_at_s is None:
+            self._cut_at_s = self.line.cut_at_s
         self.line = self.system.dial(self)
+        if self.line.is_whole and self._cut_at_s is not None:
+            self.cuts.append((self._cut_at_s, asyncio.get_running_loop().time()))
+            self._cut_at_s = None
         return self.line
 
     @property
