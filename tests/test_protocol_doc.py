@@ -438,7 +438,7 @@ async def _play_exchange(
     settlement.delivery.position, settlement.delivery.attempt = target.position, target.attempt
     lost = pb.ConnectRequest(settlements=[settlement], received=3)
     yield _kind("W", lost)
-    await client.publish_message(Click(1), TopicId("clicks", "home"))
+    await client.publish_message(Click(1), TopicId("clicks", "office"))
     frames.append(await stream.hear())  # as if it had been lost on its way
     yield _kind("H", frames[-1])
     await stream.close()

@@ -6,6 +6,8 @@ An engine that keeps at once, and sessions that say things in order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from math import inf
 
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import DeadLetter
@@ -41,8 +43,13 @@ class Stage:
         removed: The positions that were accepted, in order.
     """
 
-    def __init__(self, limits: BrokerLimits | None = None) -> None:
-        self.broker = Broker(1, limits or BrokerLimits(partitions=PARTITIONS))
+    def __init__(self, limits: BrokerLimits | None = None, *, ahead_s: float = inf) -> None:
+        """With a broker that hands out as much to an agent as it may, however long turns take.
+
+        Else what is out would depend on what has ended before.
+        """
+        limits = limits or BrokerLimits(partitions=PARTITIONS)
+        self.broker = Broker(1, replace(limits, ahead_s=ahead_s))
         self.now = 0.0
         self.dead: list[DeadLetter] = []
         self.removed: list[int] = []

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import TypeVar
 
 from callboard.core.broker import Broker, BrokerLimits
@@ -48,6 +49,7 @@ LIMITS = BrokerLimits(
     partitions=4,
     delivery_window=4,
     agent_share=3,
+    ahead_s=inf,  # the rule says what is out, whatever the time
     publish_window=8,
     max_type_events=8,
     max_queued_bytes=40_000,

@@ -95,7 +95,9 @@ worker_frames = st.builds(
         Registration,
         numbers,
         st.lists(
-            st.tuples(texts, st.booleans()).map(lambda entry: TypeEntry(*entry)),
+            st.tuples(texts, st.booleans(), st.integers(1, 2**32 - 1)).map(
+                lambda entry: TypeEntry(*entry[:2], max_concurrency=entry[2])
+            ),
             max_size=some,
         ).map(tuple),
         st.lists(

@@ -564,7 +564,8 @@ class BaseRuntime(ABC):
         return await self._runner.instance_of(agent_id)
 
     async def _add_type(self, name: str, factory: AgentFactory, *, durable: bool) -> None:
-        self._declarations.add_type(name, session_only=not durable)
+        max_concurrency = factory.policy.max_concurrency
+        self._declarations.add_type(name, session_only=not durable, max_concurrency=max_concurrency)
         self._runner.add_factory(name, factory)
         try:
             await self._redeclare("type", name)

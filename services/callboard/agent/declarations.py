@@ -19,12 +19,12 @@ class Declarations:
         self._said: set[tuple[str, str, str]] = set()
         self._revision = 0
 
-    def add_type(self, name: str, *, session_only: bool) -> None:
+    def add_type(self, name: str, *, session_only: bool, max_concurrency: int = 1) -> None:
         """Serve a type. Raises `AlreadyRegistered` when it is served."""
         if name in self.types:
             msg = f"agent type {name!r} is registered in this runtime already"
             raise AlreadyRegistered(msg)
-        self.types[name] = TypeEntry(name, session_only)
+        self.types[name] = TypeEntry(name, session_only, max_concurrency=max_concurrency)
 
     def drop_type(self, name: str) -> None:
         """Serve a type no longer. Idempotent."""

@@ -279,7 +279,7 @@ class Broker:
         session.outbox.resume(received)
         session.is_parted = False
         self._leases.renew(session, now)
-        self._deliveries.resume(session)
+        self._deliveries.resume(session, now)
         self._agenda.wake(session)
 
     def take(self, session: Session, frame: WorkerFrame, now: float) -> None:
@@ -366,13 +366,17 @@ class Broker:
             if entry in known:
                 continue
             state = self.types.ensure(entry.name, session_only=entry.session_only)
-            if session not in state.workers:
+            if session in state.workers:
+                session.lanes[entry.name].turns_at_once = entry.max_concurrency
+            else:
                 state.is_exclusive = entry.exclusive
                 state.takes_events = not entry.calls_only
                 state.add_worker(session)
-                session.lanes[entry.name] = Lane(session, self.limits.delivery_window)
+                session.lanes[entry.name] = Lane(
+                    session, self.limits.delivery_window, entry.max_concurrency
+                )
                 begun.append(state)
-        adopted = [self._placer.adopt(session, state, session.claims) for state in begun]
+        adopted = [self._placer.adopt(session, state, session.claims, now) for state in begun]
         for state in begun:
             self._placer.rebalance(state, now)
         return tuple(partitions for partitions in adopted if partitions is not None)

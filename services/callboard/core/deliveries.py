@@ -75,6 +75,7 @@ class Deliveries:
         self._loads = types.loads
         self._intake = intake
         self._agent_share = limits.agent_share
+        self._ahead_s = limits.ahead_s
         self._max_exclusive_bytes = limits.max_exclusive_bytes
         self._max_losses = limits.max_losses
         self._agenda = agenda
@@ -130,7 +131,7 @@ class Deliveries:
         queues.bytes += size
         queues.waiting_count += 1
         self.waiting_count += 1
-        self.hand_out(state, queue)
+        self.hand_out(state, queue, now)
 
     def restore(self, delivery: Delivery, now: float) -> None:
         """``delivery`` waited when the former host ended."""
@@ -157,7 +158,7 @@ class Deliveries:
         self._loads.bytes -= size
         self._intake.serve(load, now)
 
-    def hand_out(self, state: AgentTypeState, queue: AgentQueue) -> None:
+    def hand_out(self, state: AgentTypeState, queue: AgentQueue, now: float) -> None:
         """Hand out what waits in ``queue``, as far as its agent and its session have room."""
         waiting = queue.waiting
         if not waiting or queue.is_listed or queue.not_before:
@@ -171,11 +172,13 @@ class Deliveries:
             lane.ready.append(queue)
             queue.is_listed = True
             return
-        share = 1 if (out or waiting)[0].losses else self._agent_share
+        share = queue.share(self._agent_share, lane.turns_at_once, self._ahead_s, now)
         count = min(len(waiting), share - len(out), lane.room)
         if count > 0:
             grant = state.grants.grant_of(queue.partition)
             deliver = session.outbox.deliver
+            if not out:
+                queue.since = now
             for _ in range(count):
                 delivery = waiting.popleft()
                 delivery.attempt += 1
@@ -246,9 +249,12 @@ class Deliveries:
             loads.bytes -= size
             state.queues.bytes -= size
             queue.settle(delivery)
+            queue.ended += 1
             lanes[state.name].room += 1
         for queue, state in touched.items():
-            self._go_on(state, lanes[state.name], queue)
+            if queue.ended:
+                state.queues.learn(queue, now)
+            self._go_on(state, lanes[state.name], queue, now)
         if self._intake.waiting_count:
             for state in touched.values():
                 self._intake.serve(state.load, now)
@@ -269,7 +275,7 @@ class Deliveries:
             queue = state.queues.find(key) if state else None
             if state and queue and 0 < queue.not_before <= now:
                 queue.not_before = 0.0
-                self.hand_out(state, queue)
+                self.hand_out(state, queue, now)
 
     # What becomes of grants.
 
@@ -280,6 +286,8 @@ class Deliveries:
         lane: Lane,
         grant: Grant,
         held: Mapping[int, int],
+        *,
+        now: float,
     ) -> bool:
         """What waits of ``partition`` and is ``held`` (attempts by position) is out in ``lane``.
 
@@ -296,6 +304,7 @@ class Deliveries:
                 return False
             runs.append((queue, count))
         for queue, count in runs:
+            queue.since = now
             for _ in range(count):
                 delivery = queue.waiting.popleft()
                 delivery.attempt = held[delivery.position]
@@ -307,19 +316,19 @@ class Deliveries:
             self.waiting_count -= count
         return True
 
-    def begin_grant(self, state: AgentTypeState, partition: int) -> None:
+    def begin_grant(self, state: AgentTypeState, partition: int, now: float) -> None:
         """``partition`` has a new holder, who gets all that waited."""
         for queue in state.queues.in_partition(partition):
-            self.hand_out(state, queue)
+            self.hand_out(state, queue, now)
 
-    def resume(self, session: Session) -> None:
+    def resume(self, session: Session, now: float) -> None:
         """``session`` has a stream again: hand out what waited for that."""
         for name, lane in session.lanes.items():
             state = self._types.get(name)
             if state is not None:
-                self._serve(state, lane)
+                self._serve(state, lane, now)
 
-    def end_grant(self, state: AgentTypeState, partition: int, lane: Lane) -> None:
+    def end_grant(self, state: AgentTypeState, partition: int, lane: Lane, now: float) -> None:
         """Nobody holds ``partition`` any more: take back what is out.
 
         ``lane`` is the former holder's. The room that becomes free is for what else waits for room
@@ -331,7 +340,7 @@ class Deliveries:
                 lane.ready.remove(queue)
             if queue.out:
                 lane.room += self._take_back(state, queue)
-        self._serve(state, lane)
+        self._serve(state, lane, now)
 
     def close_lane(
         self,
@@ -398,24 +407,24 @@ class Deliveries:
 
     # Inside.
 
-    def _go_on(self, state: AgentTypeState, lane: Lane, queue: AgentQueue) -> None:
+    def _go_on(self, state: AgentTypeState, lane: Lane, queue: AgentQueue, now: float) -> None:
         """Something of ``queue`` was settled: hand out what waited for that, in turn."""
         if lane.ready:
             # Others wait for this room: an agent with a long queue must not keep it to itself.
             if queue.waiting and not queue.is_listed:
                 lane.ready.append(queue)
                 queue.is_listed = True
-            self._serve(state, lane)
+            self._serve(state, lane, now)
         elif queue.waiting:
-            self.hand_out(state, queue)
+            self.hand_out(state, queue, now)
         if not queue.out and not queue.waiting:
             state.queues.rest(queue)
 
-    def _serve(self, state: AgentTypeState, lane: Lane) -> None:
+    def _serve(self, state: AgentTypeState, lane: Lane, now: float) -> None:
         while lane.room > 0 and lane.ready and not lane.session.is_parted:
             queue = lane.ready.popleft()
             queue.is_listed = False
-            self.hand_out(state, queue)
+            self.hand_out(state, queue, now)
 
     def _take_back(
         self, state: AgentTypeState, queue: AgentQueue, first: Delivery | None = None

@@ -198,12 +198,14 @@ class TypeEntry(NamedTuple):
         session_only: It ends with its last worker.
         exclusive: No other worker may serve it meanwhile. Our own workers cannot ask for it.
         calls_only: It gets no events, whoever subscribes it: its worker gets them by another type.
+        max_concurrency: How many turns of one agent its worker runs at once.
     """
 
     name: str
     session_only: bool = False
     exclusive: bool = False
     calls_only: bool = False
+    max_concurrency: int = 1
 
 
 class SubscriptionEntry(NamedTuple):

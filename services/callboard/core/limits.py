@@ -18,6 +18,9 @@ class BrokerLimits:
             stays full.
         agent_share: Deliveries out for one agent; at most ``delivery_window``. 64 costs 28 % of
             throughput.
+        ahead_s: How much work may be out for one agent beyond the turns that it has at once, by how
+            long its turns have taken. Long enough that it need not wait for the next delivery,
+            short for its neighbours: what is out for slow agents takes the room of all.
         publish_window: Publishes that a session may have unacknowledged.
         max_types: Agent types that are kept, those without a worker included; further ones are
             refused by entry with RESOURCE_EXHAUSTED.
@@ -62,6 +65,7 @@ class BrokerLimits:
     partitions: int = DEFAULT_PARTITIONS
     delivery_window: int = 2048
     agent_share: int = 256
+    ahead_s: float = 1.0
     publish_window: int = 2048
     max_types: int = 10_000
     max_subscriptions: int = 100_000

@@ -68,7 +68,9 @@ class Placer:
             session.outbox.surrenders.append(Partitions(state.name, tuple(partitions)))
             self._agenda.wake(session)
 
-    def adopt(self, session: Session, state: AgentTypeState, claims: Claims) -> Partitions | None:
+    def adopt(
+        self, session: Session, state: AgentTypeState, claims: Claims, now: float
+    ) -> Partitions | None:
         """``session`` serves the type now, and has had some of it since the former host.
 
         Returns what it has still; None when it has nothing.
@@ -78,7 +80,7 @@ class Placer:
             if (
                 0 <= partition < len(state.grants)
                 and state.grants.holder(partition) is None
-                and self._deliveries.adopt(state, partition, lane, grant, claims.held)
+                and self._deliveries.adopt(state, partition, lane, grant, claims.held, now=now)
             ):
                 state.grants.adopt(partition, session, grant)
                 self._held[session] = self._held.get(session, 0) + 1
@@ -91,7 +93,7 @@ class Placer:
         for partition, _ in adopted.partitions:
             if state is not None and state.grants.holder(partition) is session:
                 self._exchange.begin_grant(state, partition, session, now)
-                self._deliveries.begin_grant(state, partition)
+                self._deliveries.begin_grant(state, partition, now)
 
     def release_reserved(self, now: float) -> None:
         """What was reserved may be free: grant it to whom it is planned for."""
@@ -117,7 +119,7 @@ class Placer:
             self._end_grants(state, session, ended)
             lane = session.lanes[state.name]
             for partition in ended:
-                self._deliveries.end_grant(state, partition, lane)
+                self._deliveries.end_grant(state, partition, lane, now)
             self._exchange.end_grants(state, session, set(ended), now)
             for partition in ended:
                 self._grant(state, partition, now)
@@ -161,7 +163,7 @@ class Placer:
         state.grants.grant(partition, session)
         self._held[session] = self._held.get(session, 0) + 1
         self._exchange.begin_grant(state, partition, session, now)
-        self._deliveries.begin_grant(state, partition)
+        self._deliveries.begin_grant(state, partition, now)
 
     def _end_grants(self, state: AgentTypeState, session: Session, ended: list[int]) -> None:
         for partition in ended:

@@ -12,6 +12,7 @@ for room.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from callboard.core.event import Delivery
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from callboard.core.session import Session
+
+WEIGHT = 0.25
+"""Of what the latest settlements tell, in the estimate of how long an agent's turns are."""
 
 MAX_IDLE_QUEUES = 1024
 """Empty queues kept by type, for making one costs more than an event; beyond it the oldest goes."""
@@ -37,12 +41,30 @@ class AgentQueue:
         not_before: The broker's time before which nothing is handed out; 0 when there is no such
             time.
         is_listed: Whether it waits for room in a lane.
+        turn_s: How long it takes from the end of one turn to that of the next, about, as far as the
+            host sees; infinite as long as nobody knows.
+        since: When the run began, or last lost its head, in the broker's time.
+        ended: Turns that have ended since then.
     """
 
-    __slots__ = ("agent", "is_listed", "not_before", "out", "partition", "settled", "waiting")
+    __slots__ = (
+        "agent",
+        "ended",
+        "is_listed",
+        "not_before",
+        "out",
+        "partition",
+        "settled",
+        "since",
+        "turn_s",
+        "waiting",
+    )
 
-    def __init__(self, agent: tuple[str, str], partition: int) -> None:
+    def __init__(self, agent: tuple[str, str], partition: int, turn_s: float = inf) -> None:
         self.agent = agent
+        self.turn_s = turn_s
+        self.since = 0.0
+        self.ended = 0
         self.partition = partition
         self.waiting: deque[Delivery] = deque()
         self.out: deque[Delivery] = deque()
@@ -77,6 +99,29 @@ class AgentQueue:
         returned.reverse()
         return returned
 
+    def share(self, most: int, turns_at_once: int, ahead_s: float, now: float) -> int:
+        """How many deliveries may be out: as many as end within ``ahead_s``, at most ``most``.
+
+        One that was lost with a session is out alone. An agent of which nothing has ended for that
+        long is slow, whatever it was.
+        """
+        out = self.out
+        if (out or self.waiting)[0].losses:
+            return 1
+        turn_s = self.turn_s
+        if out and now - self.since > ahead_s:
+            return min(most, turns_at_once)
+        if turn_s * most <= ahead_s:
+            return most
+        return min(most, max(turns_at_once, int(ahead_s / turn_s)))
+
+    def learn(self, now: float) -> None:
+        """Turns have ended, until now: see how long they took."""
+        turn_s = (now - self.since) / self.ended
+        known = self.turn_s
+        self.turn_s = turn_s if known == inf else known + WEIGHT * (turn_s - known)
+        self.since, self.ended = now, 0
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing is out."""
@@ -88,13 +133,15 @@ class Lane:
 
     Attributes:
         room: How many more deliveries may be out.
+        turns_at_once: How many turns each of its agents has at once there.
         ready: Queues with something to hand out when there is room, each once, in turn.
     """
 
-    __slots__ = ("ready", "room", "session", "window")
+    __slots__ = ("ready", "room", "session", "turns_at_once", "window")
 
-    def __init__(self, session: Session, window: int) -> None:
+    def __init__(self, session: Session, window: int, turns_at_once: int = 1) -> None:
         self.session = session
+        self.turns_at_once = turns_at_once
         self.window = window
         self.room = window
         self.ready: deque[AgentQueue] = deque()
@@ -110,6 +157,7 @@ class Queues:
 
     Attributes:
         waiting_count: Deliveries that wait to be handed out.
+        turn_s: As of its agents; what is assumed of one that is new.
         bytes: What waits and what is out: see `bytes_of`.
     """
 
@@ -120,6 +168,7 @@ class Queues:
         self._busy: dict[int, dict[str, AgentQueue]] = {}
         self._idle: dict[str, AgentQueue] = {}
         self.waiting_count = 0
+        self.turn_s = inf
         self.bytes = 0
 
     def __iter__(self) -> Iterator[AgentQueue]:
@@ -133,7 +182,8 @@ class Queues:
         key = agent[1]
         queue = self._by_key.get(key)
         if queue is None:
-            queue = AgentQueue(agent, partition_of(self._agent_type, key, self._partitions))
+            partition = partition_of(self._agent_type, key, self._partitions)
+            queue = AgentQueue(agent, partition, self.turn_s)
             self._by_key[key] = queue
             self._busy.setdefault(queue.partition, {})[key] = queue
         elif self._idle.pop(key, None) is not None:
@@ -143,6 +193,12 @@ class Queues:
     def find(self, key: str) -> AgentQueue | None:
         """The queue of an agent of this type, if there is one."""
         return self._by_key.get(key)
+
+    def learn(self, queue: AgentQueue, now: float) -> None:
+        """Turns of ``queue`` have ended, until now."""
+        queue.learn(now)
+        known, turn_s = self.turn_s, queue.turn_s
+        self.turn_s = turn_s if known == inf else known + WEIGHT * (turn_s - known)
 
     def rest(self, queue: AgentQueue) -> None:
         """Let an empty queue go; the newest `MAX_IDLE_QUEUES` are kept for their next event.

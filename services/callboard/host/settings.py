@@ -39,6 +39,7 @@ class HostSettings(BaseSettings):
         partitions: As in `BrokerLimits`, like all below.
         delivery_window: Deliveries out by agent type and session.
         agent_share: Deliveries out for one agent; at most ``delivery_window``.
+        ahead_s: How many seconds of work may be out for one agent, by how long its turns take.
         publish_window: Publishes that a session may have unacknowledged.
         max_types: Agent types that are kept, those without a worker included.
         max_subscriptions: Subscriptions that are kept, of all workers together.
@@ -66,6 +67,7 @@ class HostSettings(BaseSettings):
     partitions: PositiveInt = _LIMITS.partitions
     delivery_window: PositiveInt = _LIMITS.delivery_window
     agent_share: PositiveInt = _LIMITS.agent_share
+    ahead_s: PositiveSeconds = _LIMITS.ahead_s
     publish_window: PositiveInt = _LIMITS.publish_window
     max_types: PositiveInt = _LIMITS.max_types
     max_subscriptions: PositiveInt = _LIMITS.max_subscriptions
@@ -107,6 +109,7 @@ class HostSettings(BaseSettings):
             partitions=self.partitions,
             delivery_window=self.delivery_window,
             agent_share=self.agent_share,
+            ahead_s=self.ahead_s,
             publish_window=self.publish_window,
             max_types=self.max_types,
             max_subscriptions=self.max_subscriptions,

@@ -75,13 +75,15 @@ def put_registration(message: pb.Register, registration: Registration) -> None:
     """Write a registration."""
     message.revision = registration.revision
     for entry in registration.types:
-        message.types.add(name=entry.name, session_only=entry.session_only)
+        item = message.types.add(name=entry.name, session_only=entry.session_only)
+        if entry.max_concurrency > 1:
+            item.policy.max_concurrency = entry.max_concurrency
     for subscription in registration.subscriptions:
-        item = message.subscriptions.add(id=subscription.id, agent_type=subscription.agent_type)
+        said = message.subscriptions.add(id=subscription.id, agent_type=subscription.agent_type)
         if subscription.kind == "type":
-            item.topic_type = subscription.pattern
+            said.topic_type = subscription.pattern
         else:
-            item.topic_type_prefix = subscription.pattern
+            said.topic_type_prefix = subscription.pattern
 
 
 def get_registration(message: pb.Register) -> Registration:
@@ -89,7 +91,10 @@ def get_registration(message: pb.Register) -> Registration:
     if not message.revision:
         msg = "a register without a revision: revisions count from 1"
         raise ProtocolViolation(msg)
-    types = tuple(TypeEntry(item.name, item.session_only) for item in message.types)
+    types = tuple(
+        TypeEntry(item.name, item.session_only, max_concurrency=max(1, item.policy.max_concurrency))
+        for item in message.types
+    )
     subscriptions = []
     for item in message.subscriptions:
         match item.WhichOneof("match"):
