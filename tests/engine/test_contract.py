@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
+from callboard.core.backlogs import PageRequest
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import Selection
 from callboard.core.event import Event, TraceContext
 from callboard.core.kept import KeptOrigin, KeptSession, KeptType
 from callboard.core.origins import Origin
+from callboard.core.queues import AgentQueue
 from callboard.core.session import Session
 from callboard.engine import contract, memory
 from callboard.engine.contract import Engine
@@ -30,6 +32,7 @@ from engine.commits import (
 from engine.conftest import Place
 
 TWO = (("a", "x"), ("b", "x"))
+QUEUE = AgentQueue(AGENT, 0)
 
 
 async def test_positions_rise_and_are_never_reused(engine: Engine) -> None:
@@ -109,6 +112,80 @@ async def test_a_page_of_large_events_is_short(
 
 
 # Those that outlive their host.
+
+
+async def test_what_is_behind_is_left_to_the_engine(place: Place) -> None:
+    """The next host finds it counted by agent, in pages; what is at hand it finds as ever."""
+    await keep(place.engine, *TWO)
+    for number, agents in enumerate((TWO, TWO[:1], (("a", "y"),), TWO[:1])):
+        behind = append(number, *agents)
+        behind.behind = dict.fromkeys(agents, QUEUE)
+        await place.engine.commit(Commit(appends=[behind]))
+    mixed = append(9, *TWO)
+    mixed.behind = {TWO[1]: QUEUE}
+    await place.engine.commit(Commit(appends=[mixed]))
+
+    await place.reopen()
+
+    assert [each.position for each in await all_waiting(place.engine)] == [1, 2, 8]
+    size = len(EVENT.content)
+    found = [*await place.engine.backlogs(limit=2)]
+    found += await place.engine.backlogs(beyond=found[-1].agent, limit=2)
+    assert [(each.agent, each.count, each.bytes, each.first_position) for each in found] == [
+        (("a", "x"), 3, 3 * size, 3),
+        (("a", "y"), 1, size, 6),
+        (("b", "x"), 2, 2 * size, 4),
+    ]
+    assert await place.engine.backlogs(beyond=("b", "x")) == []
+
+
+async def test_what_is_behind_is_read_in_pages(place: Place) -> None:
+    """For several agents at once, in order, what comes after a position; nothing changes by it."""
+    events = [event(str(number)) for number in range(4)]
+    for each in events:
+        behind = append(1, *TWO, event=each)
+        behind.behind = dict.fromkeys(TWO, QUEUE)
+        await place.engine.commit(Commit(appends=[behind]))
+    await place.reopen()
+
+    a, b = AgentQueue(TWO[0], 0), AgentQueue(TWO[1], 0)
+    requests = [PageRequest(a, 0, 2), PageRequest(b, 4, 9), PageRequest(b, 8, 9)]
+    for _ in range(2):
+        pages = await place.engine.pages(requests)
+        assert [[each.position for each in page] for page in pages] == [[1, 3], [6, 8], []]
+        assert [each.event.content for page in pages for each in page] == [
+            each.content for each in (*events[:2], *events[2:])
+        ]
+        assert {(each.agent, each.attempt, each.grant) for each in pages[0]} == {(TWO[0], 0, None)}
+
+
+async def test_what_was_behind_is_at_hand_for_the_next_host(place: Place) -> None:
+    """As soon as a commit says so, and not before."""
+    behind = append(1, *TWO)
+    behind.behind = dict.fromkeys(TWO, QUEUE)
+    await place.engine.commit(Commit(appends=[behind]))
+    await place.engine.commit(Commit(at_hand=[2]))
+
+    await place.reopen()
+
+    assert [each.position for each in await all_waiting(place.engine)] == [2]
+    assert [each.agent for each in await place.engine.backlogs()] == [TWO[0]]
+    request = PageRequest(AgentQueue(TWO[1], 0), 0, 9)
+    assert await place.engine.pages([request]) == [[]]
+
+
+async def test_a_dead_letter_may_come_back_behind(place: Place) -> None:
+    """Its new delivery waits in the engine alone."""
+    (letter,) = await bury(place.engine, ("a", "unhandled", ""))
+    commit = taken([letter], [])
+    commit.replays[0].behind = QUEUE
+    assert list(await place.engine.commit(commit)) == [2]
+
+    await place.reopen()
+
+    assert await all_waiting(place.engine) == []
+    (page,) = await place.engine.pages([PageRequest(AgentQueue(AGENT, 0), 0, 9)])
+    assert [each.position for each in page] == [2]
 
 
 async def test_events_are_found_as_they_were(place: Place) -> None:

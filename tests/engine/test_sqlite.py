@@ -15,14 +15,16 @@ from time import monotonic
 
 import pytest
 
+from callboard.core.backlogs import PageRequest
 from callboard.core.commit import Commit
 from callboard.core.errors import NotAllowedNow, Unavailable, Unsupported
 from callboard.core.kept import Kept, KeptOrigin
+from callboard.core.queues import AgentQueue
 from callboard.engine import contract
 from callboard.engine.sqlite import SqliteEngine
 from callboard.engine.sqlite_file import FILE_NAME, VERSION
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent
-from engine.commits import AGENT, all_waiting, append, event, keep, told
+from engine.commits import AGENT, EVENT, all_waiting, append, event, keep, told
 
 TESTS = Path(__file__).parents[1]
 
@@ -234,3 +236,23 @@ async def test_it_is_used_while_it_is_open(tmp_path: Path) -> None:
     await engine.close()
     with pytest.raises(NotAllowedNow, match="not open"):
         await engine.waiting()
+
+
+async def test_a_page_of_large_events_for_an_agent_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are bounded, but one event fits in any case."""
+    monkeypatch.setattr(contract, "BACKLOG_BYTES", len(EVENT.content) * 2)
+    queue = AgentQueue(AGENT, 0)
+    async with opened(tmp_path) as (engine, _):
+        for text in ("", "", "x" * 100, "", ""):
+            behind = append(1, AGENT, event=event(text))
+            behind.behind = {AGENT: queue}
+            await engine.commit(Commit(appends=[behind]))
+
+        pages = [await engine.pages([PageRequest(queue, beyond, 9)]) for beyond in range(6)]
+        several = await engine.pages([PageRequest(queue, beyond, 9) for beyond in (1, 4, 0)])
+
+    positions = [[each.position for each in page] for (page,) in pages]
+    assert positions == [[1, 2], [2], [3], [4, 5], [5], []]
+    assert [[each.position for each in page] for page in several] == [[2], [], []]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from callboard.core.agent_types import AgentTypeState
 from callboard.core.broker import Broker
 from callboard.core.commit import Commit
-from callboard.core.event import Address, Event, Grant, TurnId
+from callboard.core.event import Address, Delivery, Event, Grant, TurnId
 from callboard.core.load import bytes_of
 from callboard.core.partition import partition_of
 from callboard.core.queues import AgentQueue
@@ -25,6 +26,7 @@ class Tally:
     held: Counter[Session] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
+    behind_bytes: int = 0
 
     def count(self, agent: Address, event: Event) -> None:
         """Something takes room."""
@@ -37,8 +39,10 @@ class Tally:
 class Inspector:
     """Looks inside a broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, behind: Mapping[int, Delivery] | None = None) -> None:
+        """Of a broker, and what its engine has ``behind``, by position."""
         self.broker = broker
+        self._behind = {} if behind is None else behind
         self._out_when_asked: dict[Grant, set[TurnId]] = {}
 
     def check(self, committing: Commit | None) -> None:
@@ -49,19 +53,27 @@ class Inspector:
         """
         broker = self.broker
         tally = Tally()
+        coming = self._coming(committing)
         for state in broker.types:
             self._check_grants(state, tally)
             before, bytes_before = tally.waiting, tally.queued_bytes
+            behind_before = tally.behind_bytes
             for queue in state.queues:
                 self._check_queue(state, queue, tally)
                 assert queue.is_empty == (queue.agent[1] in state.queues._idle)
             assert state.queues.waiting_count == tally.waiting - before
             assert state.queues.bytes == tally.queued_bytes - bytes_before
+            behind_bytes = tally.behind_bytes - behind_before
+            behind_bytes += sum(coming.pop(queue, 0) for queue in state.queues)
+            assert state.queues.behind_bytes == behind_bytes
+            tally.behind_bytes = behind_before + behind_bytes
         for burial in broker._deliveries._burials:
             for queue in burial.queues:
                 tally.waiting += len(queue.waiting)
                 for each in queue.waiting:
                     tally.count(each.agent, each.event)
+                self._count_behind(queue, tally)
+        assert broker._backlogs.bytes == tally.behind_bytes + sum(coming.values())
         self._check_lanes(tally)
         assert broker.waiting_count == tally.waiting
         assert broker.in_flight_count == sum(tally.out.values())
@@ -73,6 +85,44 @@ class Inspector:
         self._check_loads(tally)
         self._check_calls()
         self._check_registrations()
+
+    def _coming(self, committing: Commit | None) -> Counter[AgentQueue]:
+        """What the engine is being given, in bytes, by the queue that it goes behind."""
+        coming: Counter[AgentQueue] = Counter()
+        counts: Counter[AgentQueue] = Counter()
+        if committing is not None:
+            given = [
+                (queue, append.event)
+                for append in committing.appends
+                for agent, queue in (append.behind or {}).items()
+                if agent not in (append.full or ())
+            ]
+            given += [
+                (each.behind, each.letter.delivery.event)
+                for each in committing.replays
+                if each.behind is not None
+            ]
+            for queue, event in given:
+                coming[queue] += bytes_of(event)
+                counts[queue] += 1
+        for state in self.broker.types:
+            for queue in state.queues:
+                assert queue.coming == counts[queue]
+        return coming
+
+    def _count_behind(self, queue: AgentQueue, tally: Tally) -> None:
+        """It is what the engine has after what was read; none of it was read before."""
+        found = [
+            delivery
+            for position, delivery in sorted(self._behind.items())
+            if position > queue.loaded and delivery.agent == queue.agent
+        ][: queue.behind]
+        assert len(found) == queue.behind
+        assert not found or not queue.waiting or queue.waiting[-1].position < found[0].position
+        tally.waiting += queue.behind
+        for each in found:
+            tally.count(each.agent, each.event)
+            tally.behind_bytes += bytes_of(each.event)
 
     def _check_lanes(self, tally: Tally) -> None:
         for session in self.broker.sessions.values():
@@ -157,6 +207,7 @@ class Inspector:
         tally.waiting += len(queue.waiting)
         for each in (*queue.waiting, *out):
             tally.count(each.agent, each.event)
+        self._count_behind(queue, tally)
         session = state.grants.holder(queue.partition)
         if session is None:
             assert not out
@@ -166,9 +217,12 @@ class Inspector:
         lane = session.lanes[state.name]
         assert list(lane.ready).count(queue) == queue.is_listed
         is_open = state.grants.open_to(queue.partition) is not None
-        if queue.waiting and not queue.not_before and is_open and len(queue.out) < share:
-            assert queue.is_listed, "waits for nothing"
-            assert not lane.room, "waits for nothing"
+        if not queue.not_before and is_open and len(queue.out) < share:
+            if queue.waiting:
+                assert queue.is_listed, "waits for nothing"
+                assert not lane.room, "waits for nothing"
+            elif queue.behind:
+                assert queue.is_listed or queue.is_wanted, "waits for nothing"
 
     def _check_leaving(self, state: AgentTypeState, partition: int) -> None:
         """Since it was asked back, nothing new was handed out."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import inf
 
 from callboard.core.broker import Broker, BrokerLimits
-from callboard.core.commit import DeadLetter
+from callboard.core.commit import Commit, DeadLetter
 from callboard.core.event import Address, Delivery, DeliveryId, Event, TurnId
 from callboard.core.frames import (
     ACCEPTED,
@@ -41,15 +41,23 @@ class Stage:
         engine: Keeps commits.
         dead: What became dead letters, in order.
         removed: The positions that were accepted, in order.
+        behind: What the engine alone has, by position.
     """
 
-    def __init__(self, limits: BrokerLimits | None = None, *, ahead_s: float = inf) -> None:
+    def __init__(
+        self,
+        limits: BrokerLimits | None = None,
+        *,
+        ahead_s: float = inf,
+        has_pages: bool = False,
+    ) -> None:
         """With a broker that hands out as much to an agent as it may, however long turns take.
 
         Else what is out would depend on what has ended before.
         """
         limits = limits or BrokerLimits(partitions=PARTITIONS)
-        self.broker = Broker(1, replace(limits, ahead_s=ahead_s))
+        self.broker = Broker(1, replace(limits, ahead_s=ahead_s), has_pages=has_pages)
+        self.behind: dict[int, Delivery] = {}
         self.now = 0.0
         self.dead: list[DeadLetter] = []
         self.removed: list[int] = []
@@ -74,7 +82,36 @@ class Stage:
             numbers = self.engine.commit_now(commit)
             self.dead += commit.dead
             self.removed += commit.removed
+            self._keep_behind(commit, numbers)
             self.broker.committed(commit, numbers, self.now)
+
+    def read(self) -> None:
+        """Let the engine read what is wanted of what is behind."""
+        while requests := self.broker.take_page_requests(self.now):
+            pages = []
+            for queue, beyond, limit in requests:
+                found = [
+                    each
+                    for position, each in sorted(self.behind.items())
+                    if position > beyond and each.agent == queue.agent
+                ]
+                pages.append(found[:limit])
+            self.broker.read(requests, pages)
+            self.keep()
+
+    def _keep_behind(self, commit: Commit, numbers: Sequence[int]) -> None:
+        given = iter(numbers)
+        for append in commit.appends:
+            for agent in append.targets:
+                position = next(given)
+                if agent in (append.behind or ()):
+                    self.behind[position] = Delivery(position, agent, append.event)
+        for replay in commit.replays:
+            position, former = next(given), replay.letter.delivery
+            if replay.behind is not None and position:
+                self.behind[position] = Delivery(position, former.agent, former.event)
+        for position in commit.at_hand:
+            del self.behind[position]
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

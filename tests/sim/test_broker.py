@@ -133,6 +133,8 @@ class Stories(RuleBasedStateMachine):
     @rule()
     def exchange(self) -> None:
         """All lines and the engine do what they can, once."""
+        self.world.reading_begins()
+        self.world.reading_ends()
         self.world.commit_begins()
         self.world.commit_ends()
         for node in list(self.world.nodes):
@@ -148,6 +150,14 @@ class Stories(RuleBasedStateMachine):
     @rule()
     def commit_ends(self) -> None:
         self.world.commit_ends()
+
+    @rule()
+    def reading_begins(self) -> None:
+        self.world.reading_begins()
+
+    @rule()
+    def reading_ends(self) -> None:
+        self.world.reading_ends()
 
     @rule(number=numbers)
     def replay(self, number: int) -> None:
@@ -185,6 +195,11 @@ def test_a_long_story_keeps_its_promises(seed: int) -> None:
     tell(seed)
 
 
+def test_the_stories_leave_events_behind() -> None:
+    """What waits is read back from the engine in most of them, and they are about that, too."""
+    assert sum(tell(seed).read_count for seed in range(10)) > 50
+
+
 def tell(seed: int, steps: int = 400) -> World:
     """Play the story of ``seed`` to its end."""
     chance = Random(seed)
@@ -209,6 +224,8 @@ def tell(seed: int, steps: int = 400) -> World:
         ("worker_reads", most),
         ("commit_begins", common),
         ("commit_ends", common),
+        ("reading_begins", common),
+        ("reading_ends", common),
         ("pass_time", rare),
         ("replay", rare),
         ("drop", rare),
@@ -225,7 +242,7 @@ def tell(seed: int, steps: int = 400) -> World:
 
 def act(world: World, deed: str, chance: Random) -> None:
     """Do one thing, to a worker that chance picks if it takes one."""
-    if deed in ("notice_loss", "commit_begins", "commit_ends"):
+    if deed in ("notice_loss", "commit_begins", "commit_ends", "reading_begins", "reading_ends"):
         getattr(world, deed)()
     elif deed == "pass_time":
         world.pass_time(chance.choice((0.5, 5.0, 30.0)))

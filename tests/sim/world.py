@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import inf
 from typing import TypeVar
 
+from callboard.core.backlogs import PageRequest
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import Commit, DeadLetter, Errand
 from callboard.core.errors import NotAllowedNow, NotFound
@@ -53,6 +55,7 @@ LIMITS = BrokerLimits(
     publish_window=8,
     max_type_events=8,
     max_queued_bytes=40_000,
+    memory_bytes=3_000,
     max_calls_waiting=3,
 )
 
@@ -98,8 +101,10 @@ class World:
     """
 
     def __init__(self, limits: BrokerLimits = LIMITS) -> None:
-        self.broker = Broker(1, limits)
-        self._inspector = Inspector(self.broker)
+        self.broker = Broker(1, limits, has_pages=True)
+        self._behind: dict[int, Delivery] = {}
+        self._requests: list[PageRequest] = []
+        self._inspector = Inspector(self.broker, self._behind)
         self.now = 0.0
         self.nodes: list[Node] = []
         self.lost: list[Node] = []
@@ -107,6 +112,7 @@ class World:
         self.letters: list[DeadLetter] = []
         self._engine = MemoryEngine()
         self._commit: Commit | None = None
+        self.read_count = 0
         self._errands: list[Errand] = []
         self._names = 0
         self._sequences: Counter[tuple[str, str]] = Counter()
@@ -257,16 +263,9 @@ class World:
         if commit is None:
             return
         numbers = self._engine.commit_now(commit)
-        given = iter(numbers)
-        for append in commit.appends:
-            publisher, topic, sequence = self._event_of[append.event]
-            self._taken[append.event] += 1
-            for agent in append.targets:
-                self.records[next(given)] = Record(agent, publisher, topic, sequence)
-        for replay in commit.replays:
-            if position := next(given):
-                agent = replay.letter.delivery.agent
-                self.records[position] = Record(agent, f"replay {position}", "", 1)
+        self._note_new(commit, iter(numbers))
+        for position in commit.at_hand:
+            del self._behind[position]
         for position in commit.removed:
             self.records[position].endings.append("accepted")
         for letter in commit.dead:
@@ -276,6 +275,28 @@ class World:
             assert worn_out == (letter.reason == "worker_lost")
         self.letters += commit.dead
         self.broker.committed(commit, numbers, self.now)
+
+    def reading_begins(self) -> None:
+        """The engine is asked for what is wanted of its backlogs."""
+        if not self._requests:
+            self._requests = self.broker.take_page_requests(self.now)
+
+    def reading_ends(self) -> None:
+        """The engine has read it, but for the last of large pages."""
+        requests, self._requests = self._requests, []
+        if not requests:
+            return
+        pages = []
+        for queue, beyond, limit in requests:
+            found = (
+                self._behind[each]
+                for each in sorted(self._behind)
+                if each > beyond and self._behind[each].agent == queue.agent
+            )
+            page = [replace(each) for each in islice(found, limit)]
+            pages.append(page[: max(1, len(page) - 1)])
+            self.read_count += len(pages[-1])
+        self.broker.read(requests, pages)
 
     def pass_time(self, seconds: float) -> None:
         """Time passes."""
@@ -298,6 +319,23 @@ class World:
             self._errands.append(self.broker.remove_type(name, self.now))
 
     # What is noted.
+
+    def _note_new(self, commit: Commit, given: Iterator[int]) -> None:
+        for append in commit.appends:
+            publisher, topic, sequence = self._event_of[append.event]
+            self._taken[append.event] += 1
+            for agent in append.targets:
+                position = next(given)
+                self.records[position] = Record(agent, publisher, topic, sequence)
+                if agent in (append.behind or ()) and agent not in (append.full or ()):
+                    self._behind[position] = Delivery(position, agent, append.event)
+        for replay in commit.replays:
+            if position := next(given):
+                agent = replay.letter.delivery.agent
+                self.records[position] = Record(agent, f"replay {position}", "", 1)
+                if replay.behind is not None:
+                    event = replay.letter.delivery.event
+                    self._behind[position] = Delivery(position, agent, event)
 
     def _note_begun(self, node: Node, turn: ModelTurn) -> None:
         for other in self.nodes:
@@ -371,6 +409,8 @@ class World:
         quiet = 0
         while quiet < 5:  # a reply takes so many rounds through outboxes and lines
             before = self._progress()
+            self.reading_begins()
+            self.reading_ends()
             self.commit_begins()
             self.commit_ends()
             for node in list(self.nodes):
@@ -408,6 +448,7 @@ class World:
         broker, counters = self.broker, self.broker.counters
         assert broker.is_idle
         assert broker.queued_bytes == 0
+        assert not self._behind
         for position, record in self.records.items():
             assert len(record.endings) == 1, f"{position}: {record}"
         assert all(count == 1 for count in self._taken.values())

@@ -23,11 +23,12 @@ from callboard.agent.streaming import StreamCredit
 from callboard.agent.turn import Turn
 from callboard.agent.turn_runner import TurnRunner
 from callboard.core.agent_types import AgentTypes
+from callboard.core.backlogs import Backlogs
 from callboard.core.broker import Broker
 from callboard.core.commit import Commit
 from callboard.core.continuity import Continuity
 from callboard.core.deliveries import Deliveries
-from callboard.core.event import Delivery, Event, Grant
+from callboard.core.event import Address, Delivery, Event, Grant
 from callboard.core.frames import ACCEPTED, Publish, Released, Reply, Settlement
 from callboard.core.intake import Intake
 from callboard.core.kept import KeptOrigin
@@ -406,6 +407,52 @@ def a_new_host_begins_with_the_second_page(patch: Patch) -> None:
         return (await original(self, beyond=beyond, **more))[0 if beyond else 1 :]
 
     patch.setattr(ModelEngine, "waiting", waiting)
+
+
+@fault
+def a_new_host_has_forgotten_what_is_behind(patch: Patch) -> None:
+    """It knows what was at hand, and no more."""
+    patch.setattr(Broker, "restore_backlogs", lambda *_: None)
+
+
+@fault
+def the_engine_is_not_told_what_is_at_hand(patch: Patch) -> None:
+    """What was read of a backlog is behind for the next host."""
+    original = ModelEngine._keep
+
+    def keep(self: ModelEngine, commit: Commit) -> Any:
+        commit.at_hand.clear()
+        disk = self._disk
+        disk.behind.difference_update(commit.removed)
+        return original(self, commit)
+
+    patch.setattr(ModelEngine, "_keep", keep)
+
+
+@fault
+def what_is_behind_is_overtaken(patch: Patch) -> None:
+    """As soon as there is memory again, what is published is at hand."""
+    original = Backlogs._goes_behind
+
+    def goes_behind(self: Backlogs, agent: Address, size: int) -> Any:
+        state = self._types.get(agent[0])
+        if state is not None and self.has_room(state):
+            return None
+        return original(self, agent, size)
+
+    patch.setattr(Backlogs, "_goes_behind", goes_behind)
+
+
+@fault
+def only_one_page_is_read(patch: Patch) -> None:
+    """What else is behind stays there."""
+    original = Backlogs.take
+
+    def take(self: Backlogs, queue: AgentQueue, deliveries: Any) -> None:
+        original(self, queue, deliveries)
+        queue.is_wanted = True
+
+    patch.setattr(Backlogs, "take", take)
 
 
 @fault

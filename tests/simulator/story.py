@@ -83,6 +83,7 @@ class Story:
         commit_s: The longest time that the engine takes.
         window: The broker's windows, small so that they matter.
         room: How many events may be queued for a type before publishers wait.
+        memory: How many bytes of events the host has at hand; 0: all.
     """
 
     seed: int
@@ -91,6 +92,7 @@ class Story:
     window: int
     room: int
     steps: tuple[Step, ...]
+    memory: int = 0
 
     def without(self, steps: Sequence[Step]) -> Story:
         """The same with less happening."""
@@ -100,7 +102,7 @@ class Story:
     def __str__(self) -> str:
         head = (
             f"seed {self.seed}: latency {self.latency_s:g} s, commits {self.commit_s:g} s, "
-            f"window {self.window}, room {self.room}"
+            f"window {self.window}, room {self.room}, memory {self.memory}"
         )
         return "\n".join((head, *map(str, self.steps)))
 
@@ -125,6 +127,7 @@ def story_of(seed: int) -> Story:
     )
     if chance.random() < 0.1:
         steps.append(_poison(chance))
+    story = replace(story, memory=chance.choice((0, 0, 600, 1_500, 6_000)))
     return replace(story, steps=tuple(sorted(steps, key=lambda step: step.at_s)))
 
 

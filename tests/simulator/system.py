@@ -37,7 +37,7 @@ class Host:
     """A start of the host's process."""
 
     switchboard: Switchboard
-    commits: asyncio.Task[None]
+    work: list[asyncio.Task[None]]
     lines: list[Line] = field(default_factory=list)
 
 
@@ -64,6 +64,7 @@ class System:
             agent_share=max(1, story.window // 2),
             publish_window=story.window,
             max_type_events=story.room,
+            memory_bytes=story.memory,
         )
         self._limits = limits
         self._engine = ModelEngine(self.ledger, self.chance_of("engine"), story.commit_s)
@@ -112,17 +113,20 @@ class System:
 
     async def _start_host(self) -> None:
         kept = await self._engine.open()
-        self._broker = Broker(kept.epoch, self._limits)
+        has_pages = self.story.memory > 0
+        self._broker = Broker(kept.epoch, self._limits, has_pages=has_pages)
         switchboard = Switchboard(self._broker, self._engine, self._tasks)
         await switchboard.restore(kept)
-        self._host = Host(switchboard, self._tasks.create_task(switchboard.run()))
+        work = [self._tasks.create_task(each) for each in (switchboard.run(), switchboard.read())]
+        self._host = Host(switchboard, work)
 
     def _end_host(self) -> None:
         """It is gone, from one moment to the next."""
         host, self._host = self._host, None
         if host is None:
             return
-        host.commits.cancel()
+        for each in host.work:
+            each.cancel()
         self._engine.crash()
         host.switchboard._is_closed = True
         if host.switchboard._timer is not None:

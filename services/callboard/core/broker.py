@@ -29,6 +29,7 @@ from collections.abc import Iterable, KeysView, Sequence
 
 from callboard.core.agenda import Agenda
 from callboard.core.agent_types import AgentTypes, AgentTypeState
+from callboard.core.backlogs import Backlog, Backlogs, PageRequest
 from callboard.core.commit import Commit, DeadLetter, Errand
 from callboard.core.dead_letters import DeadLetters
 from callboard.core.deliveries import Deliveries
@@ -76,14 +77,27 @@ class Broker:
         sessions: Those that have joined and not left, by id.
     """
 
-    def __init__(self, epoch: int, limits: BrokerLimits | None = None) -> None:
+    def __init__(
+        self, epoch: int, limits: BrokerLimits | None = None, *, has_pages: bool = False
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            epoch: Above that of every broker before it.
+            limits: The bounds to keep.
+            has_pages: Whether the engine can hold what is not at hand: see `Engine.pages`.
+        """
         self.epoch = epoch
         self.limits = limits or BrokerLimits()
         self.types = AgentTypes(self.limits.partitions, Serials(epoch))
         self.sessions: dict[str, Session] = {}
         self._agenda = Agenda()
         self._intake = Intake(self.types, self.limits, self._agenda)
-        self._deliveries = Deliveries(self.types, self._intake, self.limits, self._agenda)
+        memory_bytes = self.limits.memory_bytes if has_pages else 0
+        self._backlogs = Backlogs(self.types, memory_bytes, self._agenda)
+        self._deliveries = Deliveries(
+            self.types, self._intake, self._backlogs, self.limits, self._agenda
+        )
         self._exchange = Exchange(self.types, self._deliveries, self.limits, self._agenda)
         self._reservations = Reservations()
         self._placer = Placer(
@@ -108,12 +122,28 @@ class Broker:
         """What the engine is to keep next; None when there is nothing. `committed` is to follow."""
         if self.types.has_news:
             self.types.put_news(self._agenda.commit)
-        return self._agenda.take_commit()
+        commit = self._agenda.take_commit()
+        if commit is not None:
+            self._backlogs.assign(commit)
+        return commit
 
     @property
     def has_commit(self) -> bool:
         """Whether `take_commit` has something."""
         return self.types.has_news or not self._agenda.commit.is_empty
+
+    @property
+    def wants_pages(self) -> bool:
+        """Whether `take_page_requests` may have something."""
+        return self._backlogs.are_wanted
+
+    def take_page_requests(self, now: float) -> list[PageRequest]:
+        """What the engine is to be asked for next; `read` is to follow."""
+        return self._deliveries.next_pages(now)
+
+    def read(self, requests: Sequence[PageRequest], pages: Sequence[Sequence[Delivery]]) -> None:
+        """The engine has answered: what it has read is queued with the next commit."""
+        self._backlogs.read(requests, pages)
 
     def next_deadline(self) -> float | None:
         """When `tick` next has work; None when nothing is timed."""
@@ -210,6 +240,11 @@ class Broker:
         """These waited or were out when the former host ended; in the order of their positions."""
         for delivery in deliveries:
             self._deliveries.restore(delivery, now)
+
+    def restore_backlogs(self, backlogs: Iterable[Backlog], now: float) -> None:
+        """These waited, too, and stay in the engine until they are wanted."""
+        for backlog in backlogs:
+            self._deliveries.restore_backlog(backlog, now)
 
     def knows(self, token: bytes, incarnation: str) -> bool:
         """Whether that is the token of a session that the former host had, and that may live."""
@@ -445,22 +480,13 @@ class Broker:
         ``positions`` are what `Engine.commit` has returned.
         """
         agenda, deliveries = self._agenda, self._deliveries
-        enqueue, enqueue_checked = deliveries.enqueue, deliveries.enqueue_checked
         agenda.committing_count -= 1
         given = iter(positions)
         told: Session | None = None
         window = self.limits.publish_window
         for append in commit.appends:
-            session, full = append.session, append.full
-            for agent in append.targets:
-                delivery = Delivery(next(given), agent, append.event, 0, None, now)
-                if full is not None and agent in full:
-                    deliveries.overflow(delivery, full[agent], now)
-                elif session.is_foreign:
-                    enqueue_checked(delivery, now)
-                else:
-                    enqueue(delivery, now)
-            publisher = session.origin.answer(append.number, append.refusal, window)
+            deliveries.take_in(append, given, now)
+            publisher = append.session.origin.answer(append.number, append.refusal, window)
             if publisher is not None and publisher is not told:
                 told = publisher
                 agenda.wake(publisher)
@@ -469,6 +495,8 @@ class Broker:
             agenda.wake(each)
         if commit.errands:
             self._dead_letters.committed(commit, given, now)
+        if commit.pages:
+            deliveries.take_pages(commit.pages, now)
         self._answer_settlements(commit)
 
     def restart(self, session: Session) -> None:

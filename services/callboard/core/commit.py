@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from callboard.core.errors import Code
 from callboard.core.event import Address, Delivery, Event
 from callboard.core.frames import Refusal
 from callboard.core.kept import KeptType
+from callboard.core.queues import AgentQueue
 from callboard.core.session import Session
 
 
@@ -24,6 +25,8 @@ class Append:
         full: Those of the targets for whom there was no room, with why: what the engine keeps for
             them is not queued, and becomes a dead letter with the next commit.
         waited_s: How long it waited for room before.
+        behind: Those of the targets whose deliveries stay in the engine, behind these queues, as
+            long as they are deliveries.
     """
 
     session: Session
@@ -33,6 +36,7 @@ class Append:
     refusal: Refusal | None = None
     full: Mapping[Address, str] | None = None
     waited_s: float = 0.0
+    behind: Mapping[Address, AgentQueue] | None = None
 
     @property
     def known_through(self) -> int:
@@ -88,11 +92,17 @@ class Errand:
     is_kept: bool = False
 
 
-class Replay(NamedTuple):
-    """A dead letter that is to wait for its agent once more, as a new delivery."""
+@dataclass(slots=True, eq=False)
+class Replay:
+    """A dead letter that is to wait for its agent once more, as a new delivery.
+
+    Attributes:
+        behind: The queue that it goes behind, to stay in the engine; None: it is at hand.
+    """
 
     letter: DeadLetter
     errand: Errand
+    behind: AgentQueue | None = None
 
 
 class Drop(NamedTuple):
@@ -111,6 +121,8 @@ class Commit:
         replays: Dead letters to remove, and to keep as events again, in order.
         drops: Dead letters to remove.
         removed: Positions whose deliveries were accepted.
+        at_hand: Positions of what was behind, and is at hand from here on.
+        pages: The same, as far as it is to be queued when the engine knows, by queue.
         changed: Deliveries that are kept, of which more turns have failed or sessions were lost.
         dead: Deliveries that become dead letters; their positions are removed as well.
         settled: Settlements to confirm: the session, the number, why it was refused (None: it was
@@ -131,6 +143,8 @@ class Commit:
     settled: list[tuple[Session, int, Refusal | None]] = field(default_factory=list)
     errands: list[Errand] = field(default_factory=list)
     changed: list[Delivery] = field(default_factory=list)
+    at_hand: list[int] = field(default_factory=list)
+    pages: list[tuple[AgentQueue, Sequence[Delivery]]] = field(default_factory=list)
     types: list[KeptType] = field(default_factory=list)
     types_gone: list[str] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
@@ -147,6 +161,7 @@ class Commit:
             or self.settled
             or self.errands
             or self.changed
+            or self.at_hand
             or self.has_presence
         )
 

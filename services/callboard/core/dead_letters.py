@@ -93,14 +93,21 @@ class DeadLetters:
     def committed(self, commit: Commit, numbers: Iterator[int], now: float) -> None:
         """The engine has ``commit``; ``numbers`` are those of its replays and drops."""
         counters = self._agenda.counters
-        for letter, errand in commit.replays:
-            former, number = letter.delivery, next(numbers)
+        for replay in commit.replays:
+            errand, behind = replay.errand, replay.behind
+            former, number = replay.letter.delivery, next(numbers)
             if not number:
                 self._deliveries.free(former.agent, former.event, now)
                 errand.missing.append(former.position)
+                if behind is not None:
+                    self._deliveries.spare(behind, former.event)
                 continue
             counters.replayed += 1
             errand.replayed[former.position] = number
+            if behind is not None and self._deliveries.keep_behind(
+                behind, number, former.agent, former.event, now
+            ):
+                continue
             delivery = Delivery(number, former.agent, former.event, 0, None, now)
             self._deliveries.enqueue_checked(delivery, now)
         for position, errand in commit.drops:

@@ -20,21 +20,31 @@ Invariants:
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from callboard.core.backlogs import (
+    PAGE,
+    POSTPONED_AT_ONCE,
+    READ_AT_ONCE,
+    PageRequest,
+)
 from callboard.core.commit import DeadLetter, Errand
 from callboard.core.errors import CallboardError, Code
+from callboard.core.event import Delivery
 from callboard.core.frames import Accepted, Refusal, Rejected, Released, Settlement
 from callboard.core.identity import check_key
 from callboard.core.load import RECORD_BYTES, bytes_of
+from callboard.core.queues import Queues
 
 if TYPE_CHECKING:
     from callboard.core.agenda import Agenda
     from callboard.core.agent_types import AgentTypes, AgentTypeState
-    from callboard.core.event import Address, Delivery, DeliveryId, Event, Grant
+    from callboard.core.backlogs import Backlog, Backlogs
+    from callboard.core.commit import Append
+    from callboard.core.event import Address, DeliveryId, Event, Grant
     from callboard.core.intake import Intake
     from callboard.core.limits import BrokerLimits
     from callboard.core.queues import AgentQueue, Lane
@@ -60,6 +70,11 @@ class Burial:
     at: float
     errand: Errand | None
 
+    @property
+    def is_being_read(self) -> bool:
+        """Whether it goes on when more of it has been read."""
+        return bool(self.queues) and self.queues[0].is_wanted and not self.queues[0].waiting
+
 
 class Deliveries:
     """What waits and what is out.
@@ -69,9 +84,15 @@ class Deliveries:
     """
 
     def __init__(
-        self, types: AgentTypes, intake: Intake, limits: BrokerLimits, agenda: Agenda
+        self,
+        types: AgentTypes,
+        intake: Intake,
+        backlogs: Backlogs,
+        limits: BrokerLimits,
+        agenda: Agenda,
     ) -> None:
         self._types = types
+        self._backlogs = backlogs
         self._loads = types.loads
         self._intake = intake
         self._agent_share = limits.agent_share
@@ -96,6 +117,26 @@ class Deliveries:
         return self._out.get(position)
 
     # In and out.
+
+    def take_in(self, append: Append, positions: Iterator[int], now: float) -> None:
+        """The engine has ``append``: hand it out, let it wait, or bury it, for each target."""
+        event, full, behind = append.event, append.full, append.behind
+        for agent in append.targets:
+            position = next(positions)
+            if full is not None and agent in full:
+                self.overflow(Delivery(position, agent, event, 0, None, now), full[agent], now)
+                continue
+            if (
+                behind is not None
+                and agent in behind
+                and self.keep_behind(behind[agent], position, agent, event, now)
+            ):
+                continue
+            delivery = Delivery(position, agent, event, 0, None, now)
+            if append.session.is_foreign:
+                self.enqueue_checked(delivery, now)
+            else:
+                self.enqueue(delivery, now)
 
     def enqueue_checked(self, delivery: Delivery, now: float) -> None:
         """`enqueue` for what was judged by looser rules, or before others served its type.
@@ -140,6 +181,24 @@ class Deliveries:
         self._loads.bytes += size
         self.enqueue(delivery, now)
 
+    def restore_backlog(self, backlog: Backlog, now: float) -> None:
+        """The former host has left ``backlog`` behind: after what is restored for its agent."""
+        agent_type = backlog.agent[0]
+        state = self._types.get(agent_type)
+        queues = Queues(agent_type, 1) if state is None else state.queues
+        queue = queues.of(backlog.agent)
+        size = backlog.bytes + RECORD_BYTES * backlog.count
+        self._loads.of(agent_type).take_many(backlog.count, size)
+        self._loads.bytes += size
+        self._backlogs.restore(queue, backlog, size)
+        queues.behind_bytes += size
+        queues.bytes += size
+        queues.waiting_count += backlog.count
+        self.waiting_count += backlog.count
+        if state is None:
+            detail = "its agent type ended before it was handed out"
+            self._burials.append(Burial(deque([queue]), "no_such_type", detail, now, None))
+
     def kill(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
         """``delivery``, which neither waits nor is out, becomes a dead letter."""
         self._bury(delivery, reason, detail, now)
@@ -158,10 +217,69 @@ class Deliveries:
         self._loads.bytes -= size
         self._intake.serve(load, now)
 
+    def keep_behind(
+        self, queue: AgentQueue, position: int, agent: Address, event: Event, now: float
+    ) -> bool:
+        """The engine has one more event for ``agent``, behind ``queue``.
+
+        False, and it is at hand, when the type has ended since that was decided.
+        """
+        if not self._backlogs.keep(queue, position, event, now):
+            return False
+        state = self._types.get(agent[0])
+        assert state is not None  # noqa: S101 (for the type checker: `keep` has looked)
+        state.queues.bytes += bytes_of(event)
+        state.queues.waiting_count += 1
+        self.waiting_count += 1
+        self.hand_out(state, queue, now)
+        return True
+
+    def spare(self, queue: AgentQueue, event: Event) -> None:
+        """``event``, that was to go behind ``queue``, does not: there is nothing to be kept."""
+        self._backlogs.spare(queue, event)
+        state = self._state_of(queue)
+        if state is not None and queue.is_empty:
+            state.queues.rest(queue)
+
+    def next_pages(self, now: float) -> list[PageRequest]:
+        """What the engine is to be asked for now: a part of what is wanted, as there is room.
+
+        Nothing while it reads: what that brings takes room as well.
+        """
+        backlogs = self._backlogs
+        requests: list[PageRequest] = []
+        postponed: list[AgentQueue] = []
+        taken: Counter[Lane] = Counter()
+        count = 0
+        while backlogs.are_wanted and count < READ_AT_ONCE and len(postponed) < POSTPONED_AT_ONCE:
+            queue = backlogs.take_wanted()
+            limit = min(self._page_limit(queue, taken, now), queue.behind)
+            if limit > 0:
+                requests.append(PageRequest(queue, queue.loaded, limit))
+                count += limit
+            elif limit < 0:
+                postponed.append(queue)
+            else:
+                queue.is_wanted = False
+        if requests:
+            backlogs.begin(postponed)
+        return requests
+
+    def take_pages(
+        self, pages: Iterable[tuple[AgentQueue, Sequence[Delivery]]], now: float
+    ) -> None:
+        """The engine knows that ``pages``, the next of what is behind, are at hand."""
+        for queue, page in pages:
+            self._backlogs.take(queue, page)
+            state = self._state_of(queue)
+            if state is not None:
+                self.hand_out(state, queue, now)
+        self._backlogs.end()
+
     def hand_out(self, state: AgentTypeState, queue: AgentQueue, now: float) -> None:
         """Hand out what waits in ``queue``, as far as its agent and its session have room."""
-        waiting = queue.waiting
-        if not waiting or queue.is_listed or queue.not_before:
+        waiting, behind = queue.waiting, queue.behind
+        if not (waiting or behind) or queue.is_listed or queue.not_before:
             return
         session = state.grants.open_to(queue.partition)
         if session is None:
@@ -191,9 +309,14 @@ class Deliveries:
             self.waiting_count -= count
             self._counters.delivered += count
             self._agenda.wake(session)
-        if waiting and lane.room <= 0 and len(out) < share:
+        has_room = len(out) < share
+        if has_room and lane.room <= 0 and (waiting or behind):
             lane.ready.append(queue)
             queue.is_listed = True
+        elif behind and len(waiting) < PAGE // 2:
+            is_needed = has_room and not waiting
+            if is_needed or self._backlogs.has_room(state):
+                self._backlogs.want(queue)
 
     def begin(self, session: Session, deliveries: Iterable[DeliveryId]) -> None:
         """The turns of ``deliveries`` are about to begin. What is not out at ``session`` is not."""
@@ -263,7 +386,7 @@ class Deliveries:
 
     def next_due(self) -> float | None:
         """When `release_due` or `bury` next has work; None when nothing waits for a time."""
-        if self._burials:
+        if self._burials and not self._burials[0].is_being_read:
             return self._burials[0].at
         return self._held_back[0][0] if self._held_back else None
 
@@ -400,6 +523,9 @@ class Deliveries:
                     self._burial_room -= 1
                     self.waiting_count -= 1
                     self.kill(waiting.popleft(), burial.reason, burial.detail, now)
+                if burial.queues[0].behind:
+                    self._backlogs.want(burial.queues[0])
+                    return
                 burial.queues.popleft()
             if burial.errand is not None:
                 self._agenda.commit.errands.append(burial.errand)
@@ -411,13 +537,13 @@ class Deliveries:
         """Something of ``queue`` was settled: hand out what waited for that, in turn."""
         if lane.ready:
             # Others wait for this room: an agent with a long queue must not keep it to itself.
-            if queue.waiting and not queue.is_listed:
+            if (queue.waiting or queue.behind) and not queue.is_listed:
                 lane.ready.append(queue)
                 queue.is_listed = True
             self._serve(state, lane, now)
-        elif queue.waiting:
+        elif queue.waiting or queue.behind:
             self.hand_out(state, queue, now)
-        if not queue.out and not queue.waiting:
+        if queue.is_empty:
             state.queues.rest(queue)
 
     def _serve(self, state: AgentTypeState, lane: Lane, now: float) -> None:
@@ -469,8 +595,45 @@ class Deliveries:
         self.waiting_count -= 1
         detail = f"{first.losses} workers were lost while they may have been handling it"
         self.kill(first, "worker_lost", detail, now)
-        if not queue.waiting:
+        if queue.is_empty:
             state.queues.rest(queue)
+
+    def _page_limit(self, queue: AgentQueue, taken: Counter[Lane], now: float) -> int:
+        """How many of those behind ``queue`` are to be read now.
+
+        0: none, and it is wanted again when what is in the way has changed. Negative: none in this
+        go, in which others take the room that there is.
+
+        Args:
+            queue: Of which more is wanted.
+            taken: Of the room in each lane, what is read in this go for others.
+            now: The time.
+        """
+        state = self._state_of(queue)
+        if state is None:
+            return PAGE  # on their way to the dead letters
+        session = state.grants.open_to(queue.partition)
+        if session is None or queue.not_before or queue.is_listed:
+            return 0
+        if self._backlogs.has_room(state):
+            return PAGE
+        lane = session.lanes[state.name]
+        if lane.room <= 0 or session.is_parted:
+            lane.ready.append(queue)
+            queue.is_listed = True
+            return 0
+        share = queue.share(self._agent_share, lane.turns_at_once, self._ahead_s, now)
+        needed = min(share - len(queue.out), PAGE)
+        if needed <= 0 or queue.waiting:
+            return 0
+        limit = min(needed, queue.behind, lane.room - taken[lane])
+        taken[lane] += limit
+        return limit or -1
+
+    def _state_of(self, queue: AgentQueue) -> AgentTypeState | None:
+        """The type of which ``queue`` is; None when that has ended."""
+        state = self._types.get(queue.agent[0])
+        return state if state is not None and state.queues.find(queue.agent[1]) is queue else None
 
     def _bury(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
         self._agenda.commit.dead.append(DeadLetter(delivery, reason, detail, now))

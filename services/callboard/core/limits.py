@@ -42,6 +42,8 @@ class BrokerLimits:
             refused with RESOURCE_EXHAUSTED.
         max_stream_credit: Answers that a caller may let one streamed call be ahead of it; more ends
             the call with INVALID_ARGUMENT.
+        memory_bytes: How much of that is at hand; what comes beyond waits in the engine, if that
+            can hold it, until its turn comes near. With more types than one, less than that.
         max_exclusive_bytes: Events queued and out for a type that has one worker to itself, which
             hears of them at most once; beyond it they become dead letters. One worker that does not
             read must not fill the queues of all.
@@ -73,6 +75,7 @@ class BrokerLimits:
     max_type_events: int = 1_000_000
     max_type_bytes: int = 256 << 20
     max_queued_bytes: int = 1 << 30
+    memory_bytes: int = 64 << 20
     max_exclusive_bytes: int = 64 << 20
     max_calls_waiting: int = 64
     max_open_calls: int = 16_384

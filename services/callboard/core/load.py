@@ -69,6 +69,11 @@ class Load:
         self.count += 1
         self.bytes += size
 
+    def take_many(self, count: int, size: int) -> None:
+        """So many more deliveries take room, all together ``size``."""
+        self.count += count
+        self.bytes += size
+
     def free(self, size: int) -> None:
         """One takes room no more: `Intake.serve` is to be told."""
         self.count -= 1

@@ -35,7 +35,7 @@ class AgentQueue:
     """What waits for one agent, and what is out.
 
     Attributes:
-        waiting: Not handed out, in order.
+        waiting: Not handed out, at hand, in order.
         out: Handed out and not settled: contiguous, in order, before all of ``waiting``.
         settled: Positions within ``out``, after its head, that were settled before their turn.
         not_before: The broker's time before which nothing is handed out; 0 when there is no such
@@ -45,12 +45,23 @@ class AgentQueue:
             host sees; infinite as long as nobody knows.
         since: When the run began, or last lost its head, in the broker's time.
         ended: Turns that have ended since then.
+        behind: How many more wait, after all of ``waiting``, in the engine alone: see
+            `callboard.core.backlogs`.
+        coming: How many the engine is being given to be behind.
+        behind_since: When the engine had the first of those behind, about, in the broker's time.
+        loaded: Those behind come after this position.
+        is_wanted: Whether some of them are being read.
     """
 
     __slots__ = (
         "agent",
+        "behind",
+        "behind_since",
+        "coming",
         "ended",
         "is_listed",
+        "is_wanted",
+        "loaded",
         "not_before",
         "out",
         "partition",
@@ -71,6 +82,11 @@ class AgentQueue:
         self.settled: set[int] = set()
         self.not_before = 0.0
         self.is_listed = False
+        self.behind = 0
+        self.coming = 0
+        self.behind_since = 0.0
+        self.loaded = 0
+        self.is_wanted = False
 
     def settle(self, delivery: Delivery) -> None:
         """Remove ``delivery`` from the run; out of order it leaves with those before it."""
@@ -106,7 +122,8 @@ class AgentQueue:
         long is slow, whatever it was.
         """
         out = self.out
-        if (out or self.waiting)[0].losses:
+        run = out or self.waiting
+        if run and run[0].losses:
             return 1
         turn_s = self.turn_s
         if out and now - self.since > ahead_s:
@@ -124,8 +141,8 @@ class AgentQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits and nothing is out."""
-        return not self.waiting and not self.out
+        """Whether nothing waits, nothing will, and nothing is out."""
+        return not (self.waiting or self.out or self.behind or self.coming)
 
 
 class Lane:
@@ -156,7 +173,8 @@ class Queues:
     """The queues of one agent type, by key and by partition.
 
     Attributes:
-        waiting_count: Deliveries that wait to be handed out.
+        waiting_count: Deliveries that wait to be handed out, those behind among them.
+        behind_bytes: What is behind, and what is coming there: see `bytes_of`.
         turn_s: As of its agents; what is assumed of one that is new.
         bytes: What waits and what is out: see `bytes_of`.
     """
@@ -168,6 +186,7 @@ class Queues:
         self._busy: dict[int, dict[str, AgentQueue]] = {}
         self._idle: dict[str, AgentQueue] = {}
         self.waiting_count = 0
+        self.behind_bytes = 0
         self.turn_s = inf
         self.bytes = 0
 
@@ -230,7 +249,11 @@ class Queues:
 
         Looks at every agent with events: for people who ask, not for the hot path.
         """
-        heads = (queue.waiting[0].enqueued_at for queue in self.busy() if queue.waiting)
+        heads = (
+            queue.waiting[0].enqueued_at if queue.waiting else queue.behind_since
+            for queue in self.busy()
+            if queue.waiting or queue.behind
+        )
         return min(heads, default=None)
 
     def busy(self) -> Iterator[AgentQueue]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from callboard.core.backlogs import Backlog, PageRequest
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import EVERY, Selection
-from callboard.core.event import Delivery
+from callboard.core.event import Address, Delivery
 from callboard.core.kept import Kept
 
 PAGE_BYTES = 16 << 20
@@ -16,6 +17,9 @@ PAGE_BYTES = 16 << 20
 PAGE_ITEMS = 10_000
 """How many events a page holds at most that nobody has asked for otherwise."""
 
+BACKLOG_BYTES = 1 << 20
+"""What the events that are read back at once have together, about, unless there is but one."""
+
 
 class Engine(Protocol):
     """Keeps events until they are settled, and what a host has to know that comes after another.
@@ -23,6 +27,10 @@ class Engine(Protocol):
     One host uses an engine at a time. `commit` is never called while another is under way, so
     commits are kept in the order in which they are given. What a commit brings is found by the next
     host if `commit` has returned, maybe if it has not, and always as a whole.
+
+    Of what waits, a part can be left to the engine alone: it is *behind* from the append that says
+    so until a commit names its position in ``at_hand``. `waiting` passes it over, `backlogs` counts
+    it by agent, and `pages` reads it. An engine that is volatile need not: its hosts hold all.
 
     An event is kept from the append that brings it, under a position for each target, until a
     commit names that position in ``removed`` or ``dead``. A publisher is kept, as `KeptOrigin`, by
@@ -46,7 +54,7 @@ class Engine(Protocol):
         ...
 
     async def waiting(self, *, beyond: int = 0, limit: int = PAGE_ITEMS) -> Sequence[Delivery]:
-        """A page of the events that hosts before have left, in the order of their positions.
+        """A page of what hosts before have left at hand, in the order of positions.
 
         With how often they have failed and were lost, and no attempt yet. Targets of one append
         have one `Event` as far as they are on one page. Called before the first commit, until a
@@ -55,6 +63,28 @@ class Engine(Protocol):
         Args:
             beyond: Those that come after this position; 0: all.
             limit: How many at most. A page that would grow beyond `PAGE_BYTES` ends before that.
+        """
+        ...
+
+    async def backlogs(
+        self, *, beyond: Address | None = None, limit: int = PAGE_ITEMS
+    ) -> Sequence[Backlog]:
+        """A page of what hosts before have left behind, by agent, in the order of agents.
+
+        Called before the first commit, until a page is empty.
+
+        Args:
+            beyond: Those of agents that come after this one; None: all.
+            limit: Of how many agents at most.
+        """
+        ...
+
+    async def pages(self, requests: Sequence[PageRequest]) -> Sequence[Sequence[Delivery]]:
+        """The next of what is behind for some agents, in the order of positions, for each request.
+
+        As `waiting` has them. Nothing is changed by it. With what would grow beyond `BACKLOG_BYTES`
+        the page ends, and those that follow are empty. The first has one event at least, if there
+        is one.
         """
         ...
 

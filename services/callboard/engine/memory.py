@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from time import time_ns
 
+from callboard.core.backlogs import Backlog, PageRequest
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import EVERY, Selection
-from callboard.core.event import Delivery
+from callboard.core.event import Address, Delivery
 from callboard.core.kept import Kept
 from callboard.engine.contract import PAGE_BYTES, PAGE_ITEMS
 from callboard.log import Logger
@@ -53,6 +54,19 @@ class MemoryEngine:
     ) -> Sequence[Delivery]:
         """None: they were lost with the host."""
         return ()
+
+    async def backlogs(
+        self,
+        *,
+        beyond: Address | None = None,  # noqa: ARG002
+        limit: int = PAGE_ITEMS,  # noqa: ARG002
+    ) -> Sequence[Backlog]:
+        """None: everything is at hand."""
+        return ()
+
+    async def pages(self, requests: Sequence[PageRequest]) -> Sequence[Sequence[Delivery]]:
+        """Empty ones: everything is at hand."""
+        return [()] * len(requests)
 
     async def commit(self, commit: Commit) -> Sequence[int]:
         """Number the targets; never fails and never waits."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from time import time
 from typing import TypeVar
 
+from callboard.core.backlogs import Backlog, PageRequest
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.dead_letters import EVERY, Selection
 from callboard.core.errors import NotAllowedNow
-from callboard.core.event import Delivery
+from callboard.core.event import Address, Delivery
 from callboard.core.kept import Kept
 from callboard.core.limits import BrokerLimits
 from callboard.engine.contract import PAGE_ITEMS
@@ -64,6 +65,16 @@ class SqliteEngine:
     async def waiting(self, *, beyond: int = 0, limit: int = PAGE_ITEMS) -> Sequence[Delivery]:
         """See `Engine`."""
         return await self._do(self._opened.waiting, beyond, limit, _behind_s())
+
+    async def backlogs(
+        self, *, beyond: Address | None = None, limit: int = PAGE_ITEMS
+    ) -> Sequence[Backlog]:
+        """See `Engine`."""
+        return await self._do(self._opened.backlogs, beyond, limit, _behind_s())
+
+    async def pages(self, requests: Sequence[PageRequest]) -> Sequence[Sequence[Delivery]]:
+        """See `Engine`."""
+        return await self._do(self._opened.pages, requests, _behind_s())
 
     async def commit(self, commit: Commit) -> Sequence[int]:
         """See `Engine`. Cancelled, it waits no longer; the commit is kept as a whole, or not."""

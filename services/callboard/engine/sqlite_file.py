@@ -37,8 +37,12 @@ CREATE TABLE delivery (
     agent_type TEXT NOT NULL,
     agent_key TEXT NOT NULL,
     failed_turns INTEGER NOT NULL,
-    losses INTEGER NOT NULL
+    losses INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,  -- of the event's content
+    is_behind INTEGER NOT NULL  -- whether no host has it in its queues
 );
+-- Holds all that is asked of those behind, and costs the others nothing.
+CREATE INDEX behind ON delivery (agent_type, agent_key, position, bytes) WHERE is_behind;
 CREATE TABLE dead_letter (
     position INTEGER PRIMARY KEY,
     event_id INTEGER NOT NULL,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
-    from callboard.core.commit import Append, Commit
+    from callboard.core.commit import Append, Commit, Replay
     from callboard.core.event import Address, Event
 
 MAX_INTEGER = (1 << 63) - 1
@@ -22,8 +22,8 @@ MAX_INTEGER = (1 << 63) - 1
 Value: TypeAlias = "str | bytes | int | float | None"
 Row: TypeAlias = "tuple[Value, ...]"
 
-NewEvent: TypeAlias = "tuple[Row, tuple[Address, ...]]"
-"""An event's row from ``kept_at`` on, and for whom it is."""
+NewEvent: TypeAlias = "tuple[Row, int, tuple[Address, ...], Container[Address]]"
+"""An event's row from ``kept_at`` on, its bytes, for whom it is, and for whom it is behind."""
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Rows:
     replays: list[tuple[int, NewEvent]]
     drops: list[int]
     removed: list[int]
+    at_hand: list[int]
     changed: list[Row]
     dead: list[tuple[int, *tuple[Value, ...]]]
     types: list[Row]
@@ -74,16 +75,13 @@ def rows_of(commit: Commit, now: float, behind_s: float) -> Rows:
         behind_s: How far the broker's clock is behind that.
     """
     rows = Rows(
-        appends=[(_event_row(a.event, now), a.targets) for a in commit.appends if a.targets],
-        replays=[
-            (
-                letter.delivery.position,
-                (_event_row(letter.delivery.event, now), (letter.delivery.agent,)),
-            )
-            for letter, _ in commit.replays
+        appends=[
+            _new_event(a.event, a.targets, a.behind or (), now) for a in commit.appends if a.targets
         ],
+        replays=[_replay_row(each, now) for each in commit.replays],
         drops=[drop.position for drop in commit.drops],
         removed=commit.removed,
+        at_hand=commit.at_hand,
         changed=[(each.failed_turns, each.losses, each.position) for each in commit.changed],
         dead=[
             (
@@ -124,6 +122,19 @@ def _add_publishers(rows: Rows, commit: Commit) -> None:
         (incarnation, min(append.known_through, MAX_INTEGER), counts[incarnation])
         for incarnation, append in latest.items()
     ]
+
+
+def _replay_row(replay: Replay, now: float) -> tuple[int, NewEvent]:
+    delivery = replay.letter.delivery
+    agents = (delivery.agent,)
+    behind = () if replay.behind is None else agents
+    return delivery.position, _new_event(delivery.event, agents, behind, now)
+
+
+def _new_event(
+    event: Event, targets: tuple[Address, ...], behind: Container[Address], now: float
+) -> NewEvent:
+    return _event_row(event, now), len(event.content), targets, behind
 
 
 def _event_row(event: Event, now: float) -> Row:

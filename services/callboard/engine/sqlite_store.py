@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from time import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from callboard.core.backlogs import Backlog
 from callboard.core.commit import DeadLetter
 from callboard.core.event import Delivery, Event, TraceContext
 from callboard.core.kept import Kept, KeptOrigin, KeptSession, KeptType
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from callboard.core.backlogs import PageRequest
     from callboard.core.dead_letters import Selection
-    from callboard.engine.sqlite_rows import NewEvent, Row, Rows
+    from callboard.core.event import Address
+    from callboard.engine.sqlite_rows import NewEvent, Row, Rows, Value
 
 _INSERTED = (256, 32, 4, 1)
 """How many rows a statement inserts: few statements a commit, and few texts of them to prepare.
@@ -27,6 +30,30 @@ _INSERTED = (256, 32, 4, 1)
 Whenever a statement is at work the event loop may take the interpreter, and keep it for 5 ms: a
 statement a row can cost that much a row.
 """
+
+_SELECT_DELIVERIES = """
+    SELECT position, event_id, agent_type, agent_key, failed_turns, losses, bytes FROM delivery
+"""
+
+_SELECT_BACKLOGS = """
+    SELECT json_group_array(json_array(json_extract(request.value, '$[0]'), position, event_id,
+    agent_type, agent_key, failed_turns, losses, bytes))
+    FROM json_each(?2) AS request, delivery WHERE position IN (
+        SELECT position FROM delivery AS of_agent WHERE is_behind
+        AND of_agent.agent_type = json_extract(request.value, '$[1]')
+        AND of_agent.agent_key = json_extract(request.value, '$[2]')
+        AND of_agent.position > json_extract(request.value, '$[3]')
+        ORDER BY position LIMIT ?1
+    )
+"""
+"""The first so many behind a position, for some agents."""
+
+_EVENT = """
+    id, kept_at, topic_type, topic_source, sender_type, sender_key, traceparent, tracestate
+"""
+_FROM_EVENTS = "FROM event WHERE id IN (SELECT value FROM json_each(?))"
+
+_Events: TypeAlias = "dict[int, tuple[Event, float]]"
 
 _SELECT_LETTERS = """
     SELECT position, event_id, agent_type, agent_key, failed_turns, losses, attempt, reason,
@@ -100,10 +127,10 @@ class SqliteStore:
         first = position = self._last_position + 1
         event_rows: list[Row] = []
         delivery_rows: list[Row] = []
-        for row, targets in events:
+        for row, size, targets, behind in events:
             event_id = position
-            for agent_type, agent_key in targets:
-                delivery_rows.append((position, event_id, agent_type, agent_key, 0, 0))
+            for agent in targets:
+                delivery_rows.append((position, event_id, *agent, 0, 0, size, agent in behind))
                 position += 1
             event_rows.append((event_id, position - 1, *row))
         self._insert("event", event_rows)
@@ -141,6 +168,12 @@ class SqliteStore:
         return numbers
 
     def _let_go(self, rows: Rows) -> None:
+        if rows.at_hand:
+            self._execute(
+                "UPDATE delivery SET is_behind = FALSE "
+                "WHERE position IN (SELECT value FROM json_each(?))",
+                (json.dumps(rows.at_hand),),
+            )
         if rows.changed:
             self._connection.executemany(
                 "UPDATE delivery SET failed_turns = ?, losses = ? WHERE position = ?", rows.changed
@@ -238,9 +271,7 @@ class SqliteStore:
     def waiting(self, beyond: int, limit: int, behind_s: float) -> list[Delivery]:
         """See `Engine.waiting`."""
         found = self._execute(
-            "SELECT position, event_id, agent_type, agent_key, failed_turns, losses, "
-            "(SELECT length(content) FROM event WHERE id = event_id) "
-            "FROM delivery WHERE position > ? ORDER BY position LIMIT ?",
+            f"{_SELECT_DELIVERIES} WHERE position > ? AND NOT is_behind ORDER BY position LIMIT ?",
             (min(beyond, MAX_INTEGER), limit),
         )
         page: list[tuple[Any, ...]] = []
@@ -251,15 +282,51 @@ class SqliteStore:
             if page and size > contract.PAGE_BYTES:
                 break
             page.append(tuple(row))
-        events = self._events({row[1] for row in page}, behind_s)
-        deliveries = []
-        for position, event_id, agent_type, agent_key, failed_turns, losses in page:
-            event, enqueued_at = events[event_id]
-            agent = (agent_type, agent_key)
-            deliveries.append(
-                Delivery(position, agent, event, 0, None, enqueued_at, failed_turns, losses)
-            )
-        return deliveries
+        return self._deliveries(page, behind_s)
+
+    def backlogs(self, beyond: Address | None, limit: int, behind_s: float) -> list[Backlog]:
+        """See `Engine.backlogs`."""
+        found = self._execute(
+            "SELECT type, key, count, size, first, kept_at FROM "
+            "(SELECT agent_type AS type, agent_key AS key, count(*) AS count, "
+            "sum(bytes) AS size, min(position) AS first FROM delivery "
+            "WHERE is_behind AND (agent_type, agent_key) > (?, ?) "
+            "GROUP BY type, key ORDER BY type, key LIMIT ?) "
+            "JOIN delivery ON position = first JOIN event ON id = event_id ORDER BY type, key",
+            (*(beyond or ("", "")), limit),
+        )
+        return [
+            Backlog((agent_type, agent_key), count, size, first, since - behind_s)
+            for agent_type, agent_key, count, size, first, since in found
+        ]
+
+    def pages(self, requests: Sequence[PageRequest], behind_s: float) -> list[list[Delivery]]:
+        """See `Engine.pages`."""
+        found: list[list[Any]] = []
+        by_limit: dict[int, list[tuple[int, *tuple[Value, ...]]]] = {}
+        for number, request in enumerate(requests):
+            limit = 1 << (request.limit - 1).bit_length()  # few limits: a statement has but one
+            by_limit.setdefault(limit, []).append((number, *request.agent, request.beyond))
+        for limit, some in by_limit.items():
+            found += self._read_all(_SELECT_BACKLOGS, limit, json.dumps(some))
+        pages: list[list[list[Any]]] = [[] for _ in requests]
+        for number, *row in sorted(found):
+            pages[number].append(row)
+        size = 0
+        for request, page in zip(requests, pages, strict=True):
+            del page[request.limit :]
+            for place, row in enumerate(page):
+                size += row.pop()
+                if size > contract.BACKLOG_BYTES and (place or page is not pages[0]):
+                    del page[place:]
+                    break
+        ids = {row[1] for page in pages for row in page}
+        events = self._events_at_once(ids, behind_s)
+        return [[_delivery_of(row, events) for row in page] for page in pages]
+
+    def _deliveries(self, rows: Sequence[Any], behind_s: float) -> list[Delivery]:
+        events = self._events({row[1] for row in rows}, behind_s)
+        return [_delivery_of(row, events) for row in rows]
 
     def dead_letters(
         self,
@@ -323,16 +390,40 @@ class SqliteStore:
             letters.append(DeadLetter(delivery, reason, detail, at - behind_s))
         return letters
 
-    def _events(self, ids: Iterable[int], behind_s: float) -> dict[int, tuple[Event, float]]:
+    def _events(self, ids: Iterable[int], behind_s: float) -> _Events:
         """By id, with when they were kept, in the broker's time."""
         found = self._execute(
-            "SELECT id, kept_at, topic_type, topic_source, sender_type, sender_key, traceparent, "
-            "tracestate, content FROM event WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(sorted(ids)),),
+            f"SELECT {_EVENT}, content {_FROM_EVENTS}", (json.dumps(sorted(ids)),)
         )
-        events = {}
-        for event_id, kept_at, *topic, sender_type, sender_key, parent, state, content in found:
-            sender = None if sender_type is None else (sender_type, sender_key)
-            hop = None if parent is None else TraceContext(parent, state)
-            events[event_id] = Event(content, topic[0], topic[1], sender, hop), kept_at - behind_s
-        return events
+        return {row[0]: _event_of(row, row[-1], behind_s) for row in found}
+
+    def _events_at_once(self, ids: Iterable[int], behind_s: float) -> _Events:
+        """`_events`, while the event loop is at work."""
+        rows = self._read_all(
+            f"SELECT json_group_array(json_array({_EVENT}, hex(content))) {_FROM_EVENTS}",
+            json.dumps(sorted(ids)),
+        )
+        return {row[0]: _event_of(row, bytes.fromhex(row[-1]), behind_s) for row in rows}
+
+    def _read_all(self, select: str, *values: object) -> list[list[Any]]:
+        """The rows of a statement that has them in one, as JSON.
+
+        At each row the event loop may take the interpreter, and keep it for 5 ms.
+        """
+        (found,) = self._execute(select, values).fetchone()
+        rows: list[list[Any]] = json.loads(found)
+        return rows
+
+
+def _event_of(row: Sequence[Any], content: bytes, behind_s: float) -> tuple[Event, float]:
+    _, kept_at, topic_type, topic_source, sender_type, sender_key, parent, state, _ = row
+    sender = None if sender_type is None else (sender_type, sender_key)
+    hop = None if parent is None else TraceContext(parent, state)
+    return Event(content, topic_type, topic_source, sender, hop), kept_at - behind_s
+
+
+def _delivery_of(row: Sequence[Any], events: _Events) -> Delivery:
+    position, event_id, agent_type, agent_key, failed_turns, losses = row
+    event, enqueued_at = events[event_id]
+    agent = (agent_type, agent_key)
+    return Delivery(position, agent, event, 0, None, enqueued_at, failed_turns, losses)

@@ -167,14 +167,17 @@ class Host:
 
     async def _run(self, serving: asyncio.Future[None]) -> None:
         kept = await self._engine.open()
-        broker = Broker(kept.epoch, self._limits)
+        broker = Broker(kept.epoch, self._limits, has_pages=not self._engine.is_volatile)
         try:
             async with asyncio.TaskGroup() as tasks:
                 switchboard = Switchboard(broker, self._engine, tasks)
                 await switchboard.restore(kept)
                 server, health = await self._serve(switchboard, tasks)
                 operators = await self._serve_operators(switchboard)
-                commits = tasks.create_task(switchboard.run(), name="commits")
+                work = [
+                    tasks.create_task(switchboard.run(), name="commits"),
+                    tasks.create_task(switchboard.read(), name="pages"),
+                ]
                 self._started_at = monotonic()
                 if self._engine.is_volatile:
                     log.warning("events are kept in memory and lost with this process")
@@ -191,7 +194,8 @@ class Host:
                 if self._autogen is not None:
                     self._autogen.close()
                 await asyncio.gather(server.stop(self._grace_s), operators.stop(self._grace_s))
-                commits.cancel()
+                for each in work:
+                    each.cancel()
         except ExceptionGroup as group:
             raise cause_of(group) from group
         finally:

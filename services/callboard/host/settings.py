@@ -48,6 +48,7 @@ class HostSettings(BaseSettings):
         max_type_bytes: The same in bytes; None is a quarter of ``max_queued_bytes``: twice as much,
             which turns may bring there, leaves room for other types.
         max_queued_bytes: All events queued, out and waiting for room, together.
+        memory_bytes: How much of what is queued the host has in memory, if its engine outlives it.
         max_exclusive_bytes: Events queued and out for one worker of AutoGen's.
         max_calls_waiting: Calls that may wait for one agent whose partition has no holder.
         max_open_calls: Calls that one worker may have open.
@@ -75,6 +76,7 @@ class HostSettings(BaseSettings):
     max_type_events: PositiveInt = _LIMITS.max_type_events
     max_type_bytes: PositiveInt | None = None
     max_queued_bytes: PositiveInt = _LIMITS.max_queued_bytes
+    memory_bytes: PositiveInt = _LIMITS.memory_bytes
     max_exclusive_bytes: PositiveInt = _LIMITS.max_exclusive_bytes
     max_calls_waiting: PositiveInt = _LIMITS.max_calls_waiting
     max_open_calls: PositiveInt = _LIMITS.max_open_calls
@@ -117,6 +119,7 @@ class HostSettings(BaseSettings):
             max_type_events=self.max_type_events,
             max_type_bytes=self.max_type_bytes or max(1, self.max_queued_bytes // 4),
             max_queued_bytes=self.max_queued_bytes,
+            memory_bytes=self.memory_bytes,
             max_exclusive_bytes=self.max_exclusive_bytes,
             max_calls_waiting=self.max_calls_waiting,
             max_open_calls=self.max_open_calls,

@@ -57,6 +57,7 @@ class Switchboard:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._commit_is_due = asyncio.Event()
+        self._pages_are_due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._lines: dict[Session, Line | None] = {}  # None: the session has lost its stream
         self._by_token: dict[bytes, Session] = {}
@@ -250,6 +251,11 @@ class Switchboard:
             self.broker.restore_events(page, now)
             count += len(page)
             beyond = page[-1].position
+        last = None
+        while backlogs := await self._engine.backlogs(beyond=last):
+            self.broker.restore_backlogs(backlogs, now)
+            count += sum(each.count for each in backlogs)
+            last = backlogs[-1].agent
         if count or kept.types or kept.sessions:
             log.info("restored", events=count, types=len(kept.types), sessions=len(kept.sessions))
         self._act()
@@ -271,6 +277,17 @@ class Switchboard:
                 self._act()
                 if self._spans is not None:
                     self._spans.end(spans)
+
+    async def read(self) -> None:
+        """Let the engine read what is wanted of its backlogs, until cancelled."""
+        broker = self.broker
+        while True:
+            await self._pages_are_due.wait()
+            self._pages_are_due.clear()
+            while requests := broker.take_page_requests(self._loop.time()):
+                pages = await self._engine.pages(requests)
+                broker.read(requests, pages)
+                self._act()
 
     def _next_name(self) -> str:
         return f"session-{next(self._session_numbers)}"
@@ -338,6 +355,8 @@ class Switchboard:
                 line.wake()
         if self.broker.has_commit:
             self._commit_is_due.set()
+        if self.broker.wants_pages:
+            self._pages_are_due.set()
         due = self.broker.next_deadline()
         if self._timer is not None and (due is None or due < self._timer.when()):
             self._timer.cancel()
