@@ -150,28 +150,3 @@ def test_a_command_without_its_extra_says_which_one(
     assert ran.returncode == 1
     assert f"pip install 'callboard[{extra}]'" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("given", [None, "event_engine_client"])
-def test_it_runs_grpc_without_its_event_engine_unless_it_is_told_otherwise(
-    given: str | None,
-) -> None:
-    """Said before gRPC is imported, which asks only once."""
-    program = """if True:
-        import os, sys
-        from callboard.cli import main
-
-        main.app = lambda **_: print("grpc" in sys.modules, os.environ["GRPC_EXPERIMENTS"])
-        main.main()
-    """
-    variables = {} if given is None else {"GRPC_EXPERIMENTS": given}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**environment(), **variables},
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-
-    expected = given or "-event_engine_client,-event_engine_listener"
-    assert (done.returncode, done.stdout) == (0, f"False {expected}\n")

@@ -45,10 +45,6 @@ from callboard.cli.usage import UsageError
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
-WITHOUT_EVENT_ENGINE = "-event_engine_client,-event_engine_listener"
-"""What ``GRPC_EXPERIMENTS`` is unless it is set: with the event engine, which grpcio uses by
-default from 1.80 on, a round trip takes a third more of the processors' time."""
-
 app = typer.Typer(
     name="callboard",
     help="A distributed runtime for agents.",
@@ -386,7 +382,6 @@ def bench(
 def main() -> NoReturn:
     """Run the command line and exit."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong there comes back as an error
-    os.environ.setdefault("GRPC_EXPERIMENTS", WITHOUT_EVENT_ENGINE)
     try:
         code = app(standalone_mode=False) or 0
         sys.stdout.flush()

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import callboard.wire  # noqa: F401 (before gRPC, which it tells how to run)
+
+# isort: split
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
