@@ -97,8 +97,8 @@ async def _measure(
 
 async def _measure_bare(results: Results, at: int, is_chosen: Callable[[str, str], bool]) -> None:
     async def with_echo(measure: Callable[..., Awaitable[Measured]]) -> Measured:
-        async with bare.run_echo() as client:
-            return await measure(client, results.seconds)
+        async with bare.run_echo() as run:
+            return await measure(run, results.seconds)
 
     rows: dict[str, Callable[[], Awaitable[Measured]]] = {
         "echo, 256 B, one way of a stream as fast as the other": lambda: with_echo(bare.echo),

@@ -5,50 +5,84 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from callboard.bench.member import Member, run_member
 from callboard.bench.rows import FIRST_COUNT, WARM_UP_S, Measured, quantiles
+from callboard.bench.usage import usage_of
+from callboard.wire import WITHOUT_EVENT_ENGINE
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("bare_program.py")))
+
+AS_IN_CALLBOARD = {"GRPC_EXPERIMENTS": WITHOUT_EVENT_ENGINE}
+"""gRPC runs as it does there: what is measured beside it is what Callboard adds."""
 
 SIZE_BYTES = 256
 BATCH = 256
 """Items of a message in the pipeline: as many as a frame of Callboard's has at most."""
 
 
+def _run() -> AbstractAsyncContextManager[Member]:
+    return run_member(COMMAND, AS_IN_CALLBOARD)
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A server that echoes, and its client."""
+
+    server: Member
+    client: Member
+
+    def cpu_s(self) -> float:
+        """Processor time of both so far."""
+        usages = [usage_of(each.pid) for each in (self.server, self.client)]
+        return sum(each.cpu_s for each in usages if each)
+
+
 @asynccontextmanager
-async def run_echo() -> AsyncIterator[Member]:
-    """A client of a server that echoes."""
-    async with run_member(COMMAND) as server, run_member(COMMAND) as client:
+async def run_echo() -> AsyncIterator[Echo]:
+    """An echo for the length of the block."""
+    async with _run() as server, _run() as client:
         await client.order("connect", address=await server.order("serve"))
-        yield client
+        yield Echo(server, client)
 
 
-async def echo(client: Member, seconds: float) -> Measured:
-    """Messages a second there and back."""
-    per_s: float = await client.order("echo", count=FIRST_COUNT, size_bytes=SIZE_BYTES)
-    for for_s in (WARM_UP_S, seconds):
-        count = max(1, int(per_s * for_s))
-        per_s = await client.order("echo", count=count, size_bytes=SIZE_BYTES)
-    return Measured({"messages/s": per_s})
+async def echo(run: Echo, seconds: float) -> Measured:
+    """Messages a second there and back, and what one costs the two processes."""
+    per_s = await _echo(run, FIRST_COUNT)
+    per_s = await _echo(run, max(1, int(per_s * WARM_UP_S)))
+    count = max(1, int(per_s * seconds))
+    before_s = run.cpu_s()
+    per_s = await _echo(run, count)
+    return Measured({"messages/s": per_s, "CPU us": (run.cpu_s() - before_s) * 1e6 / count})
 
 
-async def ping(client: Member, seconds: float) -> Measured:
-    """How long a message takes there and back."""
-    took_ns = await client.order("ping", count=FIRST_COUNT, size_bytes=SIZE_BYTES)
-    count = int(seconds * 1e9 / quantiles(took_ns)["p50 ms"] / 1e6)
-    took_ns = await client.order("ping", count=max(1, count), size_bytes=SIZE_BYTES)
-    return Measured(quantiles(took_ns), took_ns)
+async def _echo(run: Echo, count: int) -> float:
+    per_s: float = await run.client.order("echo", count=count, size_bytes=SIZE_BYTES)
+    return per_s
+
+
+async def ping(run: Echo, seconds: float) -> Measured:
+    """How long a message takes there and back, one at a time, and what it costs."""
+    took_ns = await _ping(run, FIRST_COUNT)
+    count = max(1, int(seconds * 1e9 / quantiles(took_ns)["p50 ms"] / 1e6))
+    before_s = run.cpu_s()
+    took_ns = await _ping(run, count)
+    cost_us = (run.cpu_s() - before_s) * 1e6 / count
+    return Measured({**quantiles(took_ns), "CPU us": cost_us}, took_ns)
+
+
+async def _ping(run: Echo, count: int) -> list[int]:
+    took_ns: list[int] = await run.client.order("ping", count=count, size_bytes=SIZE_BYTES)
+    return took_ns
 
 
 async def pipeline(seconds: float) -> Measured:
     """Items a second from one process over a relay to a third, `BATCH` of them a message."""
     async with AsyncExitStack() as stack:
-        relay, publisher, sink = [
-            await stack.enter_async_context(run_member(COMMAND)) for _ in range(3)
-        ]
+        relay, publisher, sink = [await stack.enter_async_context(_run()) for _ in range(3)]
         address = await relay.order("serve")
         for client in (publisher, sink):
             await client.order("connect", address=address)

@@ -153,7 +153,7 @@ class Events(Row):
         before = stage.usage()
         per_s = await self._play(stage, count)
         values = {("deliveries/s" if self._targets > 1 else "events/s"): per_s * self._targets}
-        return Measured(values | _used(before, stage.usage(), count))
+        return Measured(values | used(before, stage.usage(), count))
 
     async def rate(self, stage: Stage) -> float:
         """About how many a second there are."""
@@ -244,9 +244,10 @@ class Calls(Row):
         count = self._count(per_s, seconds)
         before = stage.usage()
         per_s, latencies_ns = await self._play(stage, count)
+        cost = used(before, stage.usage(), count)
         if self.in_flight == 1:
-            return Measured(quantiles(latencies_ns), latencies_ns)
-        return Measured({"calls/s": per_s} | _used(before, stage.usage(), count))
+            return Measured(quantiles(latencies_ns) | cost, latencies_ns)
+        return Measured({"calls/s": per_s} | cost)
 
     async def _play(self, stage: Stage, count: int) -> tuple[float, list[int]]:
         count = max(count, self.in_flight)
@@ -279,7 +280,10 @@ class Streams(Row):
     async def _measure(self, stage: Stage, seconds: float) -> Measured:
         per_s = await self._play(stage, self._first_count)
         per_s = await self._play(stage, self._count(per_s, WARM_UP_S))
-        return Measured({"answers/s": await self._play(stage, self._count(per_s, seconds))})
+        count = self._count(per_s, seconds)
+        before = stage.usage()
+        per_s = await self._play(stage, count)
+        return Measured({"answers/s": per_s} | used(before, stage.usage(), count))
 
     async def _play(self, stage: Stage, count: int) -> float:
         ran: Ran = await stage.publishers[0].order(
@@ -318,7 +322,7 @@ def quantiles(latencies_ns: Sequence[int]) -> dict[str, float]:
     }
 
 
-def _used(before: Mapping[str, Usage], after: Mapping[str, Usage], count: int) -> dict[str, float]:
+def used(before: Mapping[str, Usage], after: Mapping[str, Usage], count: int) -> dict[str, float]:
     """Processor time of each kind of process for each message, and its memory at the end."""
     cpu = {
         f"{kind} CPU us": (after[kind].cpu_s - before[kind].cpu_s) * 1e6 / count
