@@ -64,7 +64,7 @@ simulate: setup ## play the whole system under trouble, in virtual time; SEEDS=1
 chaos: setup ## kill, stop, cut off and drain real processes under a load, and fill a host; SECONDS=300 (0: the short form) SEED=1
 	CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) .venv/bin/pytest tests/chaos --capture=no $(ARGS)
 
-bench: .venv-bench/.wheel $(if $(findstring --without-autogen,$(ARGS)),,.venv-autogen/.locked) ## measure Callboard beside AutoGen's runtime, and gRPC alone; ROUNDS=3, LONG=1, ARGS="--only latency --without-autogen"
+bench: .venv-bench/.wheel $(if $(filter --list --without-autogen,$(ARGS)),,.venv-autogen/.locked) ## measure Callboard beside AutoGen's runtime, and gRPC alone; ROUNDS=3, LONG=1, ARGS="--only latency --without-autogen" (--list: what there is)
 	.venv-bench/bin/python tests/bench $(ARGS)
 
 bench-gate: setup ## fail when Callboard's messages cost much more processor time, beside gRPC's alone; ARGS=--write sets the marks anew

@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -31,12 +31,38 @@ from callboard.bench.stage import CALLBOARD, Contender, open_stage
 OUTPUT = Path("bench-results")
 SECONDS, QUICK_SECONDS = 3.0, 0.5
 
+
+async def _echo(seconds: float) -> Measured:
+    async with bare.run_echo() as run:
+        return await bare.echo(run, seconds)
+
+
+async def _ping(seconds: float) -> Measured:
+    async with bare.run_echo() as run:
+        return await bare.ping(run, seconds)
+
+
+BARE_ROWS: Mapping[str, Callable[[float], Awaitable[Measured]]] = {
+    "echo, 256 B, one way of a stream as fast as the other": _echo,
+    "ping-pong, 256 B": _ping,
+    f"publisher, relay, sink, {bare.BATCH} items of 256 B a message": bare.pipeline,
+}
+"""Those of gRPC alone; they are measured first."""
+
 console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def main() -> None:
     """Measure what the command line asks for, and write all of it down."""
     options = _options()
+    is_chosen = _chosen(options)
+    chosen = [(group, name) for group, name in _names() if is_chosen(group, name)]
+    if not chosen:
+        sys.exit(f"no group is called, and no row's name has in it: {', '.join(options.only)}")
+    if options.list:
+        for group, name in chosen:
+            console.print(f"{group:14}{name}", markup=False)
+        return
     contenders = [CALLBOARD] if options.without_autogen else [CALLBOARD, AUTOGEN]
     if AUTOGEN in contenders and not AUTOGEN_PYTHON.exists():
         sys.exit("AutoGen has no environment: use `make bench`, or --without-autogen")
@@ -44,7 +70,7 @@ def main() -> None:
     found = machine(with_autogen=AUTOGEN in contenders)
     results = Results(found, seconds, options.rounds)
     try:
-        asyncio.run(_measure(results, contenders, _chosen(options)))
+        asyncio.run(_measure(results, contenders, is_chosen))
     finally:  # what is there of a run that was broken off
         if results.lines:
             _write(results, options.json)
@@ -58,6 +84,7 @@ def _options() -> argparse.Namespace:
         action="append",
         help=f"a group ({', '.join([*GROUPS, 'bare'])}) or a part of a row's name; may be repeated",
     )
+    parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 3))
     parser.add_argument("--seconds", type=float, help=f"of a row, about (default {SECONDS:g})")
     parser.add_argument("--quick", action="store_true", help="short rows, and fewer groups")
@@ -78,6 +105,15 @@ def _chosen(options: argparse.Namespace) -> Callable[[str, str], bool]:
     return is_chosen
 
 
+def _names() -> Iterator[tuple[str, str]]:
+    """All groups and rows, in the order in which they are measured."""
+    for name in BARE_ROWS:
+        yield "bare", name
+    for group, rows in GROUPS.items():
+        for row in rows:
+            yield group, row.name
+
+
 async def _measure(
     results: Results,
     contenders: Sequence[Contender],
@@ -96,20 +132,9 @@ async def _measure(
 
 
 async def _measure_bare(results: Results, at: int, is_chosen: Callable[[str, str], bool]) -> None:
-    async def with_echo(measure: Callable[..., Awaitable[Measured]]) -> Measured:
-        async with bare.run_echo() as run:
-            return await measure(run, results.seconds)
-
-    rows: dict[str, Callable[[], Awaitable[Measured]]] = {
-        "echo, 256 B, one way of a stream as fast as the other": lambda: with_echo(bare.echo),
-        "ping-pong, 256 B": lambda: with_echo(bare.ping),
-        f"publisher, relay, sink, {bare.BATCH} items of 256 B a message": lambda: bare.pipeline(
-            results.seconds
-        ),
-    }
-    for name, measure in rows.items():
+    for name, measure in BARE_ROWS.items():
         if is_chosen("bare", name):
-            measured = await measure()
+            measured = await measure(results.seconds)
             results.line("bare", name).add(BARE, at, measured)
             _tell(BARE, name, measured)
 

@@ -115,10 +115,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="of a row in a round, about")
     options = parser.parse_args()
+    rows = [row for row in ROWS if options.only in row.name]
+    if not rows:
+        parser.error(f"no row's name has {options.only!r} in it")
     if sys.platform != "linux":
         sys.exit("the gate wants Linux, which tells what other processes cost")
     _share_one_processor()
-    rows = [row for row in ROWS if options.only in row.name]
     marks = json.loads(options.marks.read_text()) if options.only or not options.write else {}
     began_s = time.monotonic()
     costs = asyncio.run(
