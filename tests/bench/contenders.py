@@ -13,6 +13,7 @@ from pathlib import Path
 
 from callboard.bench.member import BenchmarkFailed
 from callboard.bench.stage import CALLBOARD, Contender
+from callboard.cli.lifeline import LIFELINE
 
 ROOT = Path(__file__).parent.parent.parent
 AUTOGEN_PYTHON = ROOT / ".venv-autogen/bin/python"
@@ -49,11 +50,11 @@ async def run_host(contender: Contender, **settings: str) -> AsyncIterator[Host]
     """
     process = await asyncio.create_subprocess_exec(
         *_HOSTS[contender.name],
-        stdin=PIPE,  # AutoGen's ends with it
+        stdin=PIPE,  # they end with it
         stdout=PIPE,
         stderr=DEVNULL,
         env={name: value for name, value in os.environ.items() if "CALLBOARD" not in name}
-        | settings,
+        | {LIFELINE: "1", **settings},
     )
     try:
         assert process.stdout is not None

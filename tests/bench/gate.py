@@ -46,6 +46,17 @@ ROWS: Mapping[Row, Callable[[Echo, float], Awaitable[Measured]]] = {
 """Each beside gRPC alone that is played in its way: a stream, or one message at a time."""
 
 
+BUSY_LOOP = """if True:
+    import os
+
+    parent = os.getppid()
+    while os.getppid() == parent:
+        for _ in range(100_000):
+            pass
+"""
+"""Ends with whoever has started it, be that killed."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What is said of a row.
@@ -150,7 +161,7 @@ async def beside_a_busy_loop() -> AsyncIterator[None]:
 
     So it is on a machine that does other things: without, a message would cost less on an idle one.
     """
-    loop = await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
+    loop = await asyncio.create_subprocess_exec(sys.executable, "-c", BUSY_LOOP)
     try:
         yield
     finally:
