@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
+from time import monotonic
 
 import pytest
 
@@ -46,6 +48,10 @@ SLACK_BYTES = 48 << 20
 
 SMALLEST_BYTES, LARGEST_BYTES = 400, 500
 """What one event of a flood counts for in the queues, about."""
+
+READY_S = 10.0
+MEMORY_AT_START = 300 << 20
+"""How long another host may take to be ready, and how much memory, whatever waits in its file."""
 
 FLOOD_S = 240.0
 """How long it may take to publish a million events."""
@@ -105,10 +111,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(directory: Path, **environment: str) -> AsyncIterator[Scene]:
-    """All of it, warmed up."""
+async def scene(directory: Path, *options: str, **environment: str) -> AsyncIterator[Scene]:
+    """All of it, warmed up, with a host that was started with ``options``."""
     async with AsyncExitStack() as stack:
-        host = await Host.start(directory, environment)
+        host = await Host.start(directory, environment, options=options)
         stack.callback(host.kill)
 
         async def worker(setup: str) -> Worker:
@@ -127,6 +133,7 @@ async def scene(directory: Path, **environment: str) -> AsyncIterator[Scene]:
         finally:
             for flood in made.floods:
                 flood.kill()
+            made.host.kill()  # which may be another by now
 
 
 async def check_neighbours(made: Scene, alone_ms: float, what: str) -> None:
@@ -178,6 +185,50 @@ async def test_what_waits_for_a_type_without_workers_is_bounded(tmp_path: Path) 
         print(f"full with {queued}; the host grew by {grown >> 20} MiB of {bound >> 20}")
         assert grown < MOST_MEMORY * bound + SLACK_BYTES
         await check_neighbours(made, alone_ms, "beside a type that is full")
+
+
+async def test_more_than_fits_into_memory_waits_in_the_file(tmp_path: Path) -> None:
+    """A host that is killed is followed at once by one on its file; all is handled in order."""
+    count = 1_000_000 if IS_LONG else 60_000
+    options = ("--engine", "sqlite", "--data", str(tmp_path / "data"))
+    environment = {**bounds(1 << 30), "CALLBOARD_MEMORY_BYTES": str(4 << 20)}
+    async with scene(tmp_path, *options, **environment) as made:
+        alone_ms = await made.p99_ms()
+        await made.burdened.stop()
+        before = made.host.rss_bytes
+        await made.flood(count, agents=1000).wait_for("published ", FLOOD_S)
+        queued, grown = await made.queued(), made.host.rss_bytes - before
+        print(f"{queued} wait; the host grew by {grown >> 20} MiB")
+        assert queued >= count
+        assert grown < SLACK_BYTES
+        await check_neighbours(made, alone_ms, f"beside {queued} events in the file")
+
+        await made.host.stop(signal.SIGKILL)
+        began_at = monotonic()
+        made.host = await Host.start(tmp_path, environment, made.host.port, options)
+        print(f"ready after {monotonic() - began_at:.1f} s with {made.host.rss_bytes >> 20} MiB")
+        assert monotonic() - began_at < READY_S
+        assert made.host.rss_bytes < MEMORY_AT_START
+
+        made.burdened = Worker(tmp_path, made.host.address, "chaos.agents:setup_load")
+        try:
+            await made.burdened.wait_for("ready")
+            async with asyncio.timeout(FLOOD_S):
+                while await made.queued():
+                    await asyncio.sleep(0.5)
+            grown = made.host.rss_bytes - before
+            turns = made.burdened.turns()
+        finally:
+            made.burdened.kill()
+        print(f"all handled; the host has grown by {grown >> 20} MiB")
+        assert grown < SLACK_BYTES
+        by_agent: dict[str, list[int]] = {}
+        for turn in turns:
+            if turn.publisher == "flood":
+                by_agent.setdefault(turn.agent, []).append(turn.number)
+        assert sum(map(len, by_agent.values())) == queued
+        for numbers in by_agent.values():
+            assert numbers == sorted(set(numbers))
 
 
 async def test_a_publisher_ten_times_too_fast_fills_no_memory(tmp_path: Path) -> None:
