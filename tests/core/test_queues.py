@@ -14,6 +14,7 @@ EVENT = Event(b"", "t", "x")
 def run_of(*positions: int) -> tuple[AgentQueue, list[Delivery]]:
     """A queue with so many deliveries out, and one that waits."""
     queue = AgentQueue(("a", "x"), 0)
+    queue.wake()
     out = [Delivery(position, ("a", "x"), EVENT, 1) for position in positions]
     queue.out.extend(out)
     queue.waiting.append(Delivery(99, ("a", "x"), EVENT))

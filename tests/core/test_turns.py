@@ -368,6 +368,7 @@ class Worked:
     def __init__(self, limit: int, count: int) -> None:
         self.limit = limit
         self.queue = AgentQueue(AGENT, 0)
+        self.queue.wake()
         self.queue.waiting.extend(
             Delivery(position, AGENT, EVENT) for position in range(1, count + 1)
         )
@@ -419,6 +420,7 @@ class Worked:
             each.position: each.attempt for each in (*unheard, *self.mailbox.held, *self.running)
         }
         former, self.queue = self.queue, AgentQueue(AGENT, 0)
+        self.queue.wake()
         left = [each for each in former.out if each.position not in former.settled]
         for each in (*left, *former.waiting):
             new = Delivery(each.position, AGENT, EVENT, failed_turns=each.failed_turns)

@@ -249,6 +249,7 @@ class Backlogs:
     def take(self, queue: AgentQueue, deliveries: Sequence[Delivery]) -> None:
         """The engine knows that ``deliveries`` are at hand."""
         size = sum(bytes_of(each.event) for each in deliveries)
+        queue.wake()
         queue.is_wanted = False
         queue.behind -= len(deliveries)
         queue.loaded, queue.behind_since = deliveries[-1].position, deliveries[-1].enqueued_at

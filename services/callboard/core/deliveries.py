@@ -168,6 +168,7 @@ class Deliveries:
             self.kill(delivery, "queue_full", detail, now)
             return
         queue = queues.of(delivery.agent)
+        queue.wake()
         queue.waiting.append(delivery)
         queues.bytes += size
         queues.waiting_count += 1
