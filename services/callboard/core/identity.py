@@ -48,6 +48,8 @@ def check_key(kind: str, value: str) -> None:
 
 
 def _check_length(kind: str, value: str) -> None:
+    if len(value) <= MAX_NAME_BYTES and value.isascii():
+        return
     try:
         size = len(value.encode())
     except UnicodeEncodeError as error:

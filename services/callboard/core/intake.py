@@ -73,6 +73,7 @@ class Intake:
         loads, by_type, origin = self._loads, self._loads.by_type, session.origin
         largest = self._limits.max_event_bytes + RECORD_BYTES
         max_queued = self._limits.max_queued_bytes
+        routes: dict[tuple[str, str, Address | None], tuple[Address, ...]] = {}
         for publish in publishes:
             number = publish.number
             if number <= origin.last or number in origin.kept:
@@ -80,11 +81,14 @@ class Intake:
             origin.last = number
             origin.unanswered_count += 1
             event = publish.event
-            try:
-                targets = self._route(event, any_text=session.is_foreign)
-            except CallboardError as error:
-                self._refuse(session, number, event, error.code, str(error))
-                continue
+            route = event.topic_type, event.topic_source, event.sender
+            targets = routes.get(route)
+            if targets is None:
+                try:
+                    targets = routes[route] = self._route(event, any_text=session.is_foreign)
+                except CallboardError as error:
+                    self._refuse(session, number, event, error.code, str(error))
+                    continue
             size = len(event.content) + RECORD_BYTES
             if size > largest or loads.bytes + size * len(targets) > max_queued:
                 reason = self._why_never(event, len(targets))
