@@ -44,7 +44,8 @@ from callboard.core.limits import BrokerLimits
 from callboard.core.partition import partition_of
 from callboard.host import Host
 from callboard.wire.codec import CloudEventCodec
-from callboard.wire.frames import encode_host_frame, encode_worker_frame
+from callboard.wire.frames import CAPABILITIES, encode_host_frame, encode_worker_frame
+from callboard.wire.runs import RUN_FROM
 from callboard.wire.v1 import agent_host_pb2 as pb
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 from callboard.worker import WorkerRuntime
@@ -75,6 +76,7 @@ PROTOBUF_EVENT = CODEC.encode_event(
 JSON_PAYLOAD = CODEC.encode_payload(Envelope("HowMany", "application/json", b"{}", "3"))
 NO_PAYLOAD = CODEC.encode_payload(Envelope("", "application/json", b"null", ""))
 EVENT = Event(b"event", "clicks", "home/ü", ("button", "ok"), TraceContext("00-01-02-01", "a=b"))
+PLAIN_EVENT = Event(b"plain", "texts", "a")
 
 ENCODED: dict[str, tuple[type[Message], bytes]] = {
     "hello": (
@@ -126,6 +128,18 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
         pb.ConnectRequest,
         encode_worker_frame(WorkerFrame(publishes=[Publish(1, EVENT)])),
     ),
+    "publishes by a run": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                publishes=[
+                    Publish(number, EVENT if number % 2 else PLAIN_EVENT, 30.0)
+                    for number in range(2, 2 + RUN_FROM)
+                ]
+            ),
+            CAPABILITIES,
+        ),
+    ),
     "published through 7, of which 6 refused": (
         pb.ConnectResponse,
         encode_host_frame(
@@ -159,6 +173,24 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
             )
         ),
     ),
+    "events for one agent and for two, by a run": (
+        pb.ConnectResponse,
+        encode_host_frame(
+            HostFrame(
+                deliveries=[
+                    (
+                        PLAIN_EVENT,
+                        [
+                            Delivery(1000 + 2 * number + each, (name, "a"), PLAIN_EVENT, 1, GRANT)
+                            for each, name in enumerate(("audit", "counter")[: 1 + number % 2])
+                        ],
+                    )
+                    for number in range(RUN_FROM)
+                ]
+            ),
+            CAPABILITIES,
+        ),
+    ),
     "its turn begins": (pb.ConnectRequest, encode_worker_frame(WorkerFrame(begins=[(902, 2)]))),
     "it may": (pb.ConnectResponse, encode_host_frame(HostFrame(begun=[(902, 2)]))),
     "settlements of each kind": (
@@ -172,6 +204,24 @@ ENCODED: dict[str, tuple[type[Message], bytes]] = {
                     Settlement(4, 903, 1, GRANT, Released()),
                 ]
             )
+        ),
+    ),
+    "settlements by a run": (
+        pb.ConnectRequest,
+        encode_worker_frame(
+            WorkerFrame(
+                settlements=[
+                    Settlement(
+                        number,
+                        1000 + number,
+                        1,
+                        GRANT,
+                        ACCEPTED if number % 4 else Rejected("unhandled", "no"),
+                    )
+                    for number in range(5, 5 + RUN_FROM)
+                ]
+            ),
+            CAPABILITIES,
         ),
     ),
     "settled through 4, of which 3 refused": (

@@ -49,11 +49,12 @@ def test_spoilt_frames_are_frames_or_violations(first: int) -> None:
     """Bytes that were valid once are read, or refused; nothing else is raised."""
     for seed in range(first, min(first + BATCH, SEEDS)):
         chance = Random(seed)
-        vandal = Vandal(Session("v", "v"), chance, Overheard())
+        session = Session("v", "v", capabilities=frozenset(chance.choice(((), ("runs",)))))
+        vandal = Vandal(session, chance, Overheard())
         for _ in range(20):
             data = vandal.spoil(vandal.frame().SerializeToString())
             try:
-                decode_worker_frame(parse_worker_frame(data), {"streams"})
+                decode_worker_frame(parse_worker_frame(data), {"streams", "runs"})
             except ProtocolViolation as error:
                 assert str(error)  # noqa: PT017 (either outcome is right)
 
@@ -76,7 +77,9 @@ class Havoc:
             max_stream_credit=chance.choice((3, 1024)),
         )
         # Also what a host does not announce today, but the core has to stand.
-        self._capabilities = frozenset(chance.choice(((), ("streams", "leases", "beginnings"))))
+        self._capabilities = frozenset(
+            chance.choice(((), ("streams", "leases", "beginnings", "runs")))
+        )
         self._broker = Broker(2, limits)
         self._inspector = Inspector(self._broker)
         self._overheard = Overheard()
@@ -124,7 +127,7 @@ class Havoc:
 
     def _join(self) -> None:
         self._names += 1
-        known = {"streams", "beginnings"} & self._capabilities
+        known = {"streams", "beginnings", "runs"} & self._capabilities
         capabilities = known if self._chance.random() < 0.8 else ()
         session = Session(
             f"s{self._names}", self._chance.choice("pqrs"), capabilities=frozenset(capabilities)

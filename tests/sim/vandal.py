@@ -54,16 +54,14 @@ class Vandal:
         self._calls = 0
         self._streams = "streams" in session.capabilities
         self._begins = "beginnings" in session.capabilities
+        self._runs = "runs" in session.capabilities
 
     def frame(self) -> pb.ConnectRequest:
         """What it says next."""
         frame = pb.ConnectRequest()
         if self._revision == 0 or self._happens(0.15):
             self._register(frame.register)
-        for _ in range(self._chance.randrange(4)):
-            self._publish(frame.publishes.add())
-        for _ in range(self._chance.randrange(4) if self._overheard.targets else 0):
-            self._settle(frame.settlements.add())
+        self._publish_and_settle(frame)
         while self._begins and self._overheard.targets and self._happens(0.3):
             frame.begins.append(self._delivery())
         for _ in range(self._chance.randrange(3)):
@@ -129,6 +127,40 @@ class Vandal:
         message.topic_source = self._one_of((*KEYS, ""))
         if self._happens(0.3):
             message.sender.CopyFrom(self._agent())
+
+    def _publish_and_settle(self, frame: pb.ConnectRequest) -> None:
+        for _ in range(self._chance.randrange(4)):
+            self._publish(frame.publishes.add())
+        for _ in range(self._chance.randrange(4) if self._overheard.targets else 0):
+            self._settle(frame.settlements.add())
+        if self._runs and self._happens(0.5):
+            self._by_runs(frame)
+
+    def _by_runs(self, frame: pb.ConnectRequest) -> None:
+        """Say publishes and settlements by columns, as a rule such as fit each other."""
+        publishes, settlements = frame.publishes, frame.settlements
+        if publishes:
+            frame.publish_runs.add(
+                first_number=publishes[0].number,
+                forms=publishes,
+                events=[each.event for each in publishes],
+                form_of=self._indexes(len(publishes)),
+                remaining_ms=[each.remaining_ms for each in publishes],
+            )
+        if settlements:
+            frame.settlement_runs.add(
+                first_number=settlements[0].number,
+                forms=settlements,
+                positions=[each.delivery.position for each in settlements],
+                form_of=self._indexes(len(settlements)),
+            )
+        frame.ClearField("publishes")
+        frame.ClearField("settlements")
+
+    def _indexes(self, count: int) -> list[int]:
+        if self._happens(0.03):
+            count += 1
+        return [self._chance.randrange(count) for _ in range(count)]
 
     def _settle(self, message: pb.Settlement) -> None:
         target = self._one_of(self._overheard.targets[-RECENT:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,7 @@ from callboard.core.frames import (
     WorkerFrame,
 )
 from callboard.wire.frames import (
+    CAPABILITIES,
     decode_host_frame,
     decode_worker_frame,
     encode_host_frame,
@@ -43,6 +45,7 @@ from callboard.wire.frames import (
     parse_worker_frame,
 )
 from callboard.wire.items import MAX_TRACEPARENT_CHARS, MAX_TRACESTATE_CHARS
+from callboard.wire.runs import MAX_RUN_ITEMS, RUN_FROM
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -191,6 +194,14 @@ def there_and_back(frame: WorkerFrame) -> WorkerFrame:
     )
 
 
+def there_and_back_by_runs(frame: WorkerFrame) -> WorkerFrame:
+    return decode_worker_frame(parse_worker_frame(encode_worker_frame(frame, CAPABILITIES)))
+
+
+def here_and_back_by_runs(frame: HostFrame) -> HostFrame:
+    return decode_host_frame(parse_host_frame(encode_host_frame(frame, CAPABILITIES)))
+
+
 def here_and_back(frame: HostFrame) -> HostFrame:
     return decode_host_frame(parse_host_frame(encode_host_frame(frame)))
 
@@ -210,6 +221,96 @@ def test_a_host_s_frame_arrives_as_it_left(frame: HostFrame) -> None:
     assert asdict(here_and_back(frame)) == asdict(frame)
 
 
+# By columns.
+
+said_hops = hops.filter(lambda hop: hop is None or any(hop))
+
+
+@given(
+    st.lists(
+        st.builds(
+            Publish,
+            st.integers(1, 40),
+            st.builds(
+                Event,
+                st.binary(max_size=20),
+                st.sampled_from("ab"),
+                texts,
+                st.none() | addresses,
+                said_hops,
+            ),
+            milliseconds,
+        ),
+        min_size=RUN_FROM,
+        max_size=2 * RUN_FROM,
+    ),
+    st.lists(
+        st.builds(
+            Settlement,
+            st.integers(1, 40),
+            numbers,
+            st.integers(0, 2),
+            st.builds(Grant, st.integers(1, 2), st.integers(1, 2)),
+            outcomes,
+        ),
+        min_size=RUN_FROM,
+        max_size=2 * RUN_FROM,
+    ),
+)
+def test_what_a_worker_says_by_runs_arrives_as_it_left(
+    publishes: list[Publish], settlements: list[Settlement]
+) -> None:
+    """Of many topics, senders, grants and endings, and with holes in the numbers."""
+    frame = WorkerFrame(publishes=publishes, settlements=settlements)
+
+    assert asdict(there_and_back_by_runs(frame)) == asdict(frame)
+
+
+@given(st.lists(deliveries(), min_size=RUN_FROM, max_size=2 * RUN_FROM))
+def test_what_a_host_says_by_runs_arrives_as_it_left(
+    said: list[tuple[Event, list[Delivery]]],
+) -> None:
+    """Events for one agent and for several, with and without a trace."""
+    for event, _ in said:
+        if event.hop == TraceContext("", ""):
+            event.hop = None
+    frame = HostFrame(deliveries=said)
+
+    assert asdict(here_and_back_by_runs(frame)) == asdict(frame)
+
+
+def test_numbers_that_follow_each_other_are_one_run() -> None:
+    """What has a hole begins another one."""
+    frame = WorkerFrame(
+        publishes=[Publish(number, EVENT) for number in (*range(3, 3 + RUN_FROM), 90, 91)],
+        settlements=[
+            Settlement(number, 300 + number, 1, Grant(1, 2), ACCEPTED)
+            for number in range(1, 1 + RUN_FROM)
+        ],
+    )
+
+    message = parse_worker_frame(encode_worker_frame(frame, CAPABILITIES))
+
+    assert [(run.first_number, len(run.events)) for run in message.publish_runs] == [
+        (3, RUN_FROM),
+        (90, 2),
+    ]
+    (run,) = message.settlement_runs
+    assert (len(run.forms), list(run.form_of), len(run.positions)) == (1, [], RUN_FROM)
+    assert not message.publishes
+    assert not message.settlements
+
+
+def test_what_comes_by_runs_comes_after_what_comes_one_by_one() -> None:
+    """A frame may have both."""
+    message = pb.ConnectRequest(
+        publishes=[pb.Publish(number=1)],
+        publish_runs=[pb.PublishRun(first_number=2, forms=[pb.Publish()], events=[b"", b""])],
+    )
+
+    assert [each.number for each in decode_worker_frame(message).publishes] == [1, 2, 3]
+
+
 def test_an_empty_frame_is_valid_and_means_nothing() -> None:
     """No bytes at all."""
     assert encode_worker_frame(WorkerFrame()) == b""
@@ -224,8 +325,9 @@ def test_no_field_of_the_protocol_is_forgotten() -> None:
     theirs = {field.name for field in pb.ConnectRequest.DESCRIPTOR.fields}
     ours = {field.name for field in pb.ConnectResponse.DESCRIPTOR.fields}
 
-    assert theirs - reserved == set(WorkerFrame.__dataclass_fields__)
-    assert ours - reserved == {
+    runs = {"publish_runs", "settlement_runs", "delivery_runs"}
+    assert theirs - reserved - runs == set(WorkerFrame.__dataclass_fields__)
+    assert ours - reserved - runs == {
         name.partition("_")[0] for name in HostFrame.__dataclass_fields__
     } - {"publishes", "settlements"}
 
@@ -300,6 +402,18 @@ def test_a_trace_context_too_long_to_pass_on_is_none(traceparent: str, tracestat
 # What breaks the protocol.
 
 
+def publish_run(**columns: Any) -> pb.ConnectRequest:
+    run: dict[str, Any] = {"first_number": 1, "forms": [pb.Publish()]} | columns
+    run.setdefault("events", [b"", b""])
+    return pb.ConnectRequest(publish_runs=[pb.PublishRun(**run)])
+
+
+def settlement_run(**columns: Any) -> pb.ConnectRequest:
+    forms = [pb.Settlement(accepted=pb.Accepted())]
+    run: dict[str, Any] = {"first_number": 1, "forms": forms, "positions": [5, 6]} | columns
+    return pb.ConnectRequest(settlement_runs=[pb.SettlementRun(**run)])
+
+
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05", b"\x12\x02\x0a\xff", b"\x00"])
 def test_bytes_that_are_no_frame_are_a_violation(data: bytes) -> None:
     """Truncated, of an unknown wire type, or with text that is no UTF-8."""
@@ -348,6 +462,19 @@ def test_any_bytes_are_a_frame_or_a_violation(data: bytes) -> None:
             "a settlement without a number",
         ),
         (pb.ConnectRequest(settlements=[pb.Settlement(number=7)]), "settlement 7 says no outcome"),
+        (publish_run(first_number=0), "a publish without a number"),
+        (publish_run(first_number=2**64 - 1), "publish numbers beyond 64 bits"),
+        (publish_run(forms=[]), "a run without forms"),
+        (publish_run(form_of=[0, 1]), "a run of 1 forms names another"),
+        (publish_run(form_of=[0]), "a column of 1 for 2 items"),
+        (publish_run(remaining_ms=[1, 2, 3]), "a column of 3 for 2 items"),
+        (publish_run(hops=[pb.TraceContext()]), "1 trace contexts for 2 events"),
+        (publish_run(events=[b""] * (MAX_RUN_ITEMS + 1)), "more than 65536 publishes"),
+        (settlement_run(first_number=0), "a settlement without a number"),
+        (settlement_run(first_number=2**64 - 1), "settlement numbers beyond 64 bits"),
+        (settlement_run(forms=[pb.Settlement()]), "settlement 1 says no outcome"),
+        (settlement_run(form_of=[0, 1]), "a run of 1 forms names another"),
+        (settlement_run(positions=[1] * (MAX_RUN_ITEMS + 1)), "more than 65536 settlements"),
         (pb.ConnectRequest(calls=[pb.Call(id=1)]), "without an id or a target"),
         (pb.ConnectRequest(calls=[pb.Call(target=pb.AgentRef())]), "without an id or a target"),
         (
@@ -383,6 +510,8 @@ ACCEPTED_WITH_EFFECTS = pb.Settlement(number=1, accepted=pb.Accepted(), effects=
         (pb.ConnectRequest(leave=pb.Leave()), "leases"),
         (pb.ConnectRequest(received=1), "leases"),
         (pb.ConnectRequest(begins=[pb.DeliveryRef(position=1, attempt=2)]), "beginnings"),
+        (pb.ConnectRequest(publish_runs=[pb.PublishRun(first_number=1)]), "runs"),
+        (pb.ConnectRequest(settlement_runs=[pb.SettlementRun(first_number=1)]), "runs"),
         (pb.ConnectRequest(settlements=[ACCEPTED_WITH_EFFECTS]), "effects"),
         (
             pb.ConnectRequest(
@@ -410,6 +539,14 @@ def test_what_the_host_did_not_announce_is_a_violation(
     decode_worker_frame(message, {capability})
 
 
+def test_effects_within_a_run_are_found() -> None:
+    """They would be passed over otherwise."""
+    message = settlement_run(forms=[ACCEPTED_WITH_EFFECTS])
+
+    with pytest.raises(ProtocolViolation, match="effects in settlements from 1 on needs"):
+        decode_worker_frame(message)
+
+
 def test_fields_of_a_later_version_are_passed_over() -> None:
     """Unknown fields never break a stream, nor do those that need no capability."""
     unknown = b"\xfa\x7f\x01x"  # field 2047, one byte
@@ -432,6 +569,12 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
         ),
         (pb.ConnectResponse(replies=[pb.Reply(call_id=3)]), "call 3 holds neither"),
         (pb.ConnectResponse(calls=[pb.Call()]), "without an id or a target"),
+        (
+            pb.ConnectResponse(
+                delivery_runs=[pb.DeliveryRun(forms=[pb.DeliveryTarget()], events=[b"", b""])]
+            ),
+            "has not the targets it counts",
+        ),
     ],
 )
 def test_a_host_s_frame_that_lacks_something_is_a_violation(
@@ -478,6 +621,13 @@ GOLDEN_FRAMES: dict[str, WorkerFrame | HostFrame] = {
             Settlement(3, 302, 1, Grant(1_700_000_000_000, 5), Released(1.5)),
         ]
     ),
+    "worker-runs": WorkerFrame(
+        publishes=[Publish(number, EVENT, 30.0) for number in range(1, RUN_FROM + 1)],
+        settlements=[
+            Settlement(number, 299 + number, 1, Grant(1_700_000_000_000, 5), ACCEPTED)
+            for number in range(1, RUN_FROM + 1)
+        ],
+    ),
     "worker-call": WorkerFrame(
         calls=[Call(1, ("shop", "main"), b"\x0a\x01p", 30.0, (300, 1), (), ("tool", "x"))],
         cancels=[1],
@@ -508,6 +658,19 @@ GOLDEN_FRAMES: dict[str, WorkerFrame | HostFrame] = {
                     Delivery(301, ("tool", "customer/7"), EVENT, 2, Grant(1_700_000_000_000, 6)),
                 ],
             )
+        ]
+    ),
+    "host-runs": HostFrame(
+        deliveries=[
+            (
+                EVENT,
+                [
+                    Delivery(
+                        300 + number, ("shop", "customer/7"), EVENT, 1, Grant(1_700_000_000_000, 5)
+                    )
+                ],
+            )
+            for number in range(RUN_FROM)
         ]
     ),
     "host-begun": HostFrame(
@@ -544,8 +707,8 @@ GOLDEN_FRAMES: dict[str, WorkerFrame | HostFrame] = {
 
 def encoded(frame: WorkerFrame | HostFrame) -> bytes:
     if isinstance(frame, WorkerFrame):
-        return encode_worker_frame(frame)
-    return encode_host_frame(frame)
+        return encode_worker_frame(frame, CAPABILITIES)
+    return encode_host_frame(frame, CAPABILITIES)
 
 
 @pytest.mark.parametrize("name", GOLDEN_FRAMES)

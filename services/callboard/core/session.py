@@ -23,6 +23,10 @@ BEGINNINGS = "beginnings"
 """The capability of workers that begin what was lost before when the host knows that they do."""
 
 
+RUNS = "runs"
+"""The capability of those that read many items of a frame by columns."""
+
+
 class Session:
     """One worker's presence at the broker.
 

@@ -68,7 +68,7 @@ class WorkerStream:
                 yield self._welcome.SerializeToString()
                 while (frame := await self._next_frame(self.session.outbox)) is not None:
                     self._switchboard.tell(self.session, frame)
-                    yield encode_host_frame(frame)
+                    yield encode_host_frame(frame, self.session.capabilities)
             if self._failure is not None:
                 raise self._failure
         finally:

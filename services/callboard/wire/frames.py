@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from callboard.core.errors import ProtocolViolation
 from callboard.core.event import Address, Delivery, Event, Grant
 from callboard.core.frames import HostFrame, Publish, WorkerFrame
-from callboard.core.session import BEGINNINGS, LEASES, STREAMS
+from callboard.core.session import BEGINNINGS, LEASES, RUNS, STREAMS
 from callboard.wire.items import (
     MAX_COUNT,
     get_call,
@@ -35,11 +35,20 @@ from callboard.wire.items import (
     put_reply,
     put_settlements,
 )
+from callboard.wire.runs import (
+    RUN_FROM,
+    get_delivery_runs,
+    get_publish_runs,
+    get_settlement_runs,
+    put_delivery_run,
+    put_publish_runs,
+    put_settlement_runs,
+)
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 PROTOCOL_VERSION = 1
 
-CAPABILITIES: frozenset[str] = frozenset({LEASES, STREAMS, BEGINNINGS})
+CAPABILITIES: frozenset[str] = frozenset({LEASES, STREAMS, BEGINNINGS, RUNS})
 """The optional features of the protocol that hosts and workers of this version announce."""
 
 
@@ -49,6 +58,8 @@ FIELDS_OF_CAPABILITIES = {
     "leave": LEASES,
     "received": LEASES,
     "begins": BEGINNINGS,
+    "publish_runs": RUNS,
+    "settlement_runs": RUNS,
 }
 """Fields of a worker's frame that are only for hosts that announced something."""
 
@@ -74,12 +85,31 @@ def parse_host_frame(data: bytes) -> pb.ConnectResponse:
 # Worker frames.
 
 
-def encode_worker_frame(frame: WorkerFrame) -> bytes:
-    """What `decode_worker_frame` reads."""
+def encode_worker_frame(frame: WorkerFrame, capabilities: Container[str] = ()) -> bytes:
+    """What `decode_worker_frame` reads; ``capabilities`` are those that the host announced."""
     message = pb.ConnectRequest()
     if frame.register is not None:
         put_registration(message.register, frame.register)
-    for publish in frame.publishes:
+    by_runs = RUNS in capabilities
+    if by_runs and len(frame.publishes) >= RUN_FROM:
+        put_publish_runs(message, frame.publishes)
+    else:
+        _put_publishes(message, frame.publishes)
+    if by_runs and len(frame.settlements) >= RUN_FROM:
+        put_settlement_runs(message, frame.settlements)
+    else:
+        put_settlements(message.settlements, frame.settlements)
+    _put_calls(message, frame)
+    for given_up in frame.surrendered:
+        put_partitions(message.surrendered.add(), given_up)
+    if frame.begins:
+        put_delivery_ids(message.begins, frame.begins)
+    _put_presence(message, frame)
+    return message.SerializeToString()
+
+
+def _put_publishes(message: pb.ConnectRequest, publishes: Iterable[Publish]) -> None:
+    for publish in publishes:
         event = publish.event
         item = message.publishes.add(
             number=publish.number,
@@ -91,14 +121,6 @@ def encode_worker_frame(frame: WorkerFrame) -> bytes:
         if event.sender is not None:
             item.sender.type, item.sender.key = event.sender
         put_hop(item, event.hop)
-    put_settlements(message.settlements, frame.settlements)
-    _put_calls(message, frame)
-    for given_up in frame.surrendered:
-        put_partitions(message.surrendered.add(), given_up)
-    if frame.begins:
-        put_delivery_ids(message.begins, frame.begins)
-    _put_presence(message, frame)
-    return message.SerializeToString()
 
 
 def _put_presence(message: pb.ConnectRequest, frame: WorkerFrame) -> None:
@@ -132,8 +154,12 @@ def decode_worker_frame(
         frame.register = get_registration(message.register)
     if message.publishes:
         frame.publishes = [_get_publish(item) for item in message.publishes]
+    if message.publish_runs:
+        frame.publishes += get_publish_runs(message.publish_runs)
     if message.settlements:
         frame.settlements = [get_settlement(item) for item in message.settlements]
+    if message.settlement_runs:
+        frame.settlements += get_settlement_runs(message.settlement_runs)
     _get_calls(message, frame)
     if message.surrendered:
         frame.surrendered = [get_partitions(item) for item in message.surrendered]
@@ -196,15 +222,24 @@ def _needs(message: pb.ConnectRequest) -> Iterator[tuple[str, str]]:
             yield field.name, FIELDS_OF_CAPABILITIES[field.name]
     for what in _streamed(message):
         yield what, STREAMS
+    for what in _effective(message):
+        yield what, "effects"
+
+
+def _effective(message: pb.ConnectRequest) -> Iterator[str]:
+    """What in a frame is of state that the host keeps."""
     for reply in message.replies:
         if reply.HasField("effects"):
-            yield f"effects in the reply to call {reply.call_id}", "effects"
+            yield f"effects in the reply to call {reply.call_id}"
     for settlement in message.settlements:
         if settlement.HasField("effects"):
-            yield f"effects in settlement {settlement.number}", "effects"
+            yield f"effects in settlement {settlement.number}"
+    for run in message.settlement_runs:
+        if any(form.HasField("effects") for form in run.forms):
+            yield f"effects in settlements from {run.first_number} on"
     for entry in message.register.types:
         if entry.policy.persistent:
-            yield f"persistent in agent type {entry.name[:80]!r}", "effects"
+            yield f"persistent in agent type {entry.name[:80]!r}"
 
 
 def _streamed(message: pb.ConnectRequest) -> Iterator[str]:
@@ -220,8 +255,8 @@ def _streamed(message: pb.ConnectRequest) -> Iterator[str]:
 # Host frames.
 
 
-def encode_host_frame(frame: HostFrame) -> bytes:
-    """What `decode_host_frame` reads."""
+def encode_host_frame(frame: HostFrame, capabilities: Container[str] = ()) -> bytes:
+    """What `decode_host_frame` reads; ``capabilities`` are those that both sides announced."""
     message = pb.ConnectResponse()
     if frame.registered:
         (registered,) = frame.registered  # the outbox gives one a frame: no outcome hides another
@@ -233,7 +268,10 @@ def encode_host_frame(frame: HostFrame) -> bytes:
     if frame.settled_through:
         message.settled.through = frame.settled_through
         put_refusals(message.settled.refused, frame.settlements_refused)
-    _put_deliveries(message, frame.deliveries)
+    if RUNS in capabilities and len(frame.deliveries) >= RUN_FROM:
+        put_delivery_run(message, frame.deliveries)
+    else:
+        _put_deliveries(message, frame.deliveries)
     if frame.begun:
         put_delivery_ids(message.begun, frame.begun)
     _put_calls(message, frame)
@@ -266,6 +304,8 @@ def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
         event = Event(item.event, "", "", None, get_hop(item))
         targets = [_get_delivery(target, event) for target in item.targets]
         frame.deliveries.append((event, targets))
+    if message.delivery_runs:
+        frame.deliveries += get_delivery_runs(message.delivery_runs)
     if message.begun:
         frame.begun = get_delivery_ids(message.begun)
     _get_calls(message, frame)

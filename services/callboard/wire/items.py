@@ -126,11 +126,12 @@ def put_settlements(messages: Settlements, settlements: Iterable[Settlement]) ->
             put_grant(message, grant)
         if settlement.outcome is not outcome:
             outcome = settlement.outcome
-            _put_outcome(message, outcome)
+            put_outcome(message, outcome)
         messages.append(message)
 
 
-def _put_outcome(message: pb.Settlement, outcome: Outcome) -> None:
+def put_outcome(message: pb.Settlement, outcome: Outcome) -> None:
+    """Write how a delivery has ended."""
     match outcome:
         case Accepted():
             message.accepted.SetInParent()
@@ -147,27 +148,30 @@ def get_settlement(message: pb.Settlement) -> Settlement:
     if not message.number:
         msg = "a settlement without a number: they count from 1"
         raise ProtocolViolation(msg)
-    outcome: Outcome
-    match message.WhichOneof("outcome"):
-        case "accepted":
-            outcome = ACCEPTED
-        case "rejected":
-            reason = clipped(message.rejected.reason, MAX_REASON_CHARS)
-            outcome = Rejected(reason, clipped(message.rejected.detail))
-        case "released":
-            released = message.released
-            outcome = Released(released.not_before_ms / 1000, released.failed_turns)
-        case _:
-            msg = f"settlement {message.number} says no outcome"
-            raise ProtocolViolation(msg)
     delivery, grant = message.delivery, message.grant
     return Settlement(
         message.number,
         delivery.position,
         delivery.attempt,
         Grant(grant.epoch, grant.serial),
-        outcome,
+        get_outcome(message, message.number),
     )
+
+
+def get_outcome(message: pb.Settlement, number: int) -> Outcome:
+    """Read how a delivery has ended. Raises `ProtocolViolation` for none, with ``number``."""
+    match message.WhichOneof("outcome"):
+        case "accepted":
+            return ACCEPTED
+        case "rejected":
+            reason = clipped(message.rejected.reason, MAX_REASON_CHARS)
+            return Rejected(reason, clipped(message.rejected.detail))
+        case "released":
+            released = message.released
+            return Released(released.not_before_ms / 1000, released.failed_turns)
+        case _:
+            msg = f"settlement {number} says no outcome"
+            raise ProtocolViolation(msg)
 
 
 def put_call(message: pb.Call, call: Call) -> None:
@@ -320,9 +324,11 @@ def put_hop(message: pb.Publish | pb.Delivery | pb.Call, hop: TraceContext | Non
 
 def get_hop(message: pb.Publish | pb.Delivery | pb.Call) -> TraceContext | None:
     """Read a trace context; None when there is none, or one too long to pass on."""
-    if not message.HasField("hop"):
-        return None
-    hop = message.hop
+    return hop_of(message.hop) if message.HasField("hop") else None
+
+
+def hop_of(hop: pb.TraceContext) -> TraceContext | None:
+    """A trace context; None for one too long to pass on."""
     if len(hop.traceparent) > MAX_TRACEPARENT_CHARS or len(hop.tracestate) > MAX_TRACESTATE_CHARS:
         return None
     return TraceContext(hop.traceparent, hop.tracestate)

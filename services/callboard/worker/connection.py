@@ -272,12 +272,13 @@ class Connection:
 
     async def _write(self, outbox: WorkerOutbox) -> None:
         call, now = self._call, asyncio.get_running_loop().time
+        capabilities = self.welcome.capabilities
         try:
             while True:
                 await _gather(outbox, now)
                 frame = outbox.take(now(), eagerly=self._is_closing)
                 if frame is not None:
-                    await call.write(encode_worker_frame(frame))
+                    await call.write(encode_worker_frame(frame, capabilities))
                 elif self._is_closing:
                     await call.done_writing()
                     return

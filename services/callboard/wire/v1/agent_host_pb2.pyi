@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "register", "publishes", "settlements", "calls", "replies", "cancels", "credits", "beat", "surrendered", "drain", "received", "leave", "begins")
+    __slots__ = ("hello", "register", "publishes", "settlements", "calls", "replies", "cancels", "credits", "beat", "surrendered", "drain", "received", "leave", "begins", "publish_runs", "settlement_runs")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REGISTER_FIELD_NUMBER: _ClassVar[int]
     PUBLISHES_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,8 @@ class ConnectRequest(_message.Message):
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     LEAVE_FIELD_NUMBER: _ClassVar[int]
     BEGINS_FIELD_NUMBER: _ClassVar[int]
+    PUBLISH_RUNS_FIELD_NUMBER: _ClassVar[int]
+    SETTLEMENT_RUNS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     register: Register
     publishes: _containers.RepeatedCompositeFieldContainer[Publish]
@@ -35,10 +37,12 @@ class ConnectRequest(_message.Message):
     received: int
     leave: Leave
     begins: _containers.RepeatedCompositeFieldContainer[DeliveryRef]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., register: _Optional[_Union[Register, _Mapping]] = ..., publishes: _Optional[_Iterable[_Union[Publish, _Mapping]]] = ..., settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., surrendered: _Optional[_Iterable[_Union[Surrendered, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., begins: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ...) -> None: ...
+    publish_runs: _containers.RepeatedCompositeFieldContainer[PublishRun]
+    settlement_runs: _containers.RepeatedCompositeFieldContainer[SettlementRun]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., register: _Optional[_Union[Register, _Mapping]] = ..., publishes: _Optional[_Iterable[_Union[Publish, _Mapping]]] = ..., settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., surrendered: _Optional[_Iterable[_Union[Surrendered, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., begins: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ..., publish_runs: _Optional[_Iterable[_Union[PublishRun, _Mapping]]] = ..., settlement_runs: _Optional[_Iterable[_Union[SettlementRun, _Mapping]]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "registered", "published", "settled", "deliveries", "calls", "replies", "cancels", "credits", "lease", "surrenders", "drain", "received", "begun")
+    __slots__ = ("welcome", "registered", "published", "settled", "deliveries", "calls", "replies", "cancels", "credits", "lease", "surrenders", "drain", "received", "begun", "delivery_runs")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REGISTERED_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +57,7 @@ class ConnectResponse(_message.Message):
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     BEGUN_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_RUNS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     registered: Registered
     published: Published
@@ -67,7 +72,8 @@ class ConnectResponse(_message.Message):
     drain: Drain
     received: int
     begun: _containers.RepeatedCompositeFieldContainer[DeliveryRef]
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., registered: _Optional[_Union[Registered, _Mapping]] = ..., published: _Optional[_Union[Published, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., surrenders: _Optional[_Iterable[_Union[Surrender, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., begun: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ...) -> None: ...
+    delivery_runs: _containers.RepeatedCompositeFieldContainer[DeliveryRun]
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., registered: _Optional[_Union[Registered, _Mapping]] = ..., published: _Optional[_Union[Published, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., surrenders: _Optional[_Iterable[_Union[Surrender, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., received: _Optional[int] = ..., begun: _Optional[_Iterable[_Union[DeliveryRef, _Mapping]]] = ..., delivery_runs: _Optional[_Iterable[_Union[DeliveryRun, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version_min", "version_max", "capabilities", "client_id", "incarnation", "resume_token", "held", "agent", "received", "published", "claims")
@@ -221,6 +227,22 @@ class Publish(_message.Message):
     remaining_ms: int
     def __init__(self, number: _Optional[int] = ..., event: _Optional[bytes] = ..., topic_type: _Optional[str] = ..., topic_source: _Optional[str] = ..., sender: _Optional[_Union[AgentRef, _Mapping]] = ..., hop: _Optional[_Union[TraceContext, _Mapping]] = ..., remaining_ms: _Optional[int] = ...) -> None: ...
 
+class PublishRun(_message.Message):
+    __slots__ = ("first_number", "forms", "events", "form_of", "remaining_ms", "hops")
+    FIRST_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FORMS_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    FORM_OF_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
+    first_number: int
+    forms: _containers.RepeatedCompositeFieldContainer[Publish]
+    events: _containers.RepeatedScalarFieldContainer[bytes]
+    form_of: _containers.RepeatedScalarFieldContainer[int]
+    remaining_ms: _containers.RepeatedScalarFieldContainer[int]
+    hops: _containers.RepeatedCompositeFieldContainer[TraceContext]
+    def __init__(self, first_number: _Optional[int] = ..., forms: _Optional[_Iterable[_Union[Publish, _Mapping]]] = ..., events: _Optional[_Iterable[bytes]] = ..., form_of: _Optional[_Iterable[int]] = ..., remaining_ms: _Optional[_Iterable[int]] = ..., hops: _Optional[_Iterable[_Union[TraceContext, _Mapping]]] = ...) -> None: ...
+
 class Published(_message.Message):
     __slots__ = ("through", "beyond", "refused")
     THROUGH_FIELD_NUMBER: _ClassVar[int]
@@ -267,6 +289,22 @@ class DeliveryTarget(_message.Message):
     losses: int
     def __init__(self, position: _Optional[int] = ..., attempt: _Optional[int] = ..., agent: _Optional[_Union[AgentRef, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., failed_turns: _Optional[int] = ..., losses: _Optional[int] = ...) -> None: ...
 
+class DeliveryRun(_message.Message):
+    __slots__ = ("forms", "events", "hops", "target_counts", "positions", "form_of")
+    FORMS_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    FORM_OF_FIELD_NUMBER: _ClassVar[int]
+    forms: _containers.RepeatedCompositeFieldContainer[DeliveryTarget]
+    events: _containers.RepeatedScalarFieldContainer[bytes]
+    hops: _containers.RepeatedCompositeFieldContainer[TraceContext]
+    target_counts: _containers.RepeatedScalarFieldContainer[int]
+    positions: _containers.RepeatedScalarFieldContainer[int]
+    form_of: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, forms: _Optional[_Iterable[_Union[DeliveryTarget, _Mapping]]] = ..., events: _Optional[_Iterable[bytes]] = ..., hops: _Optional[_Iterable[_Union[TraceContext, _Mapping]]] = ..., target_counts: _Optional[_Iterable[int]] = ..., positions: _Optional[_Iterable[int]] = ..., form_of: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class DeliveryRef(_message.Message):
     __slots__ = ("position", "attempt")
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -300,6 +338,18 @@ class Settlement(_message.Message):
     released: Released
     effects: Effects
     def __init__(self, number: _Optional[int] = ..., delivery: _Optional[_Union[DeliveryRef, _Mapping]] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., released: _Optional[_Union[Released, _Mapping]] = ..., effects: _Optional[_Union[Effects, _Mapping]] = ...) -> None: ...
+
+class SettlementRun(_message.Message):
+    __slots__ = ("first_number", "forms", "positions", "form_of")
+    FIRST_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FORMS_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    FORM_OF_FIELD_NUMBER: _ClassVar[int]
+    first_number: int
+    forms: _containers.RepeatedCompositeFieldContainer[Settlement]
+    positions: _containers.RepeatedScalarFieldContainer[int]
+    form_of: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, first_number: _Optional[int] = ..., forms: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ..., positions: _Optional[_Iterable[int]] = ..., form_of: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Accepted(_message.Message):
     __slots__ = ()
