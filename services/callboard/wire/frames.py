@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -146,30 +147,27 @@ def decode_worker_frame(
     Raises:
         ProtocolViolation: Names what is wrong.
     """
-    if message.HasField("hello"):
-        msg = "a second hello: it belongs into the first frame only"
-        raise ProtocolViolation(msg)
     frame = WorkerFrame()
-    if message.HasField("register"):
-        frame.register = get_registration(message.register)
-    if message.publishes:
-        frame.publishes = [_get_publish(item) for item in message.publishes]
-    if message.publish_runs:
-        frame.publishes += get_publish_runs(message.publish_runs)
-    if message.settlements:
-        frame.settlements = [get_settlement(item) for item in message.settlements]
-    if message.settlement_runs:
-        frame.settlements += get_settlement_runs(message.settlement_runs)
-    _get_calls(message, frame)
-    if message.surrendered:
-        frame.surrendered = [get_partitions(item) for item in message.surrendered]
-    if message.begins:
-        frame.begins = get_delivery_ids(message.begins)
-    frame.drain = message.HasField("drain")
-    frame.beat = message.HasField("beat")
-    frame.leave = message.HasField("leave")
-    frame.received = message.received
-    _check_announced(message, capabilities)
+    # Asking each field costs more than all that most frames hold.
+    for field, value in message.ListFields():
+        name = field.name
+        if name in FIELDS_OF_CAPABILITIES:
+            _check_announced(name, FIELDS_OF_CAPABILITIES[name], capabilities)
+        if name in _LISTS_OF_WORKERS:
+            attribute, read = _LISTS_OF_WORKERS[name]
+            getattr(frame, attribute).extend(read(value))
+        elif name == "received":
+            frame.received = value
+        elif name == "register":
+            frame.register = get_registration(value)
+        elif name == "hello":
+            msg = "a second hello: it belongs into the first frame only"
+            raise ProtocolViolation(msg)
+        else:
+            setattr(frame, name, True)  # drain, beat, leave
+        for capability, find in _PARTS_OF_CAPABILITIES.get(name, ()):
+            for what in find(value):
+                _check_announced(what, capability, capabilities)
     return frame
 
 
@@ -195,61 +193,66 @@ def _put_calls(
         put_credit(message.credits.add(), credit)
 
 
-def _get_calls(
-    message: pb.ConnectRequest | pb.ConnectResponse, frame: WorkerFrame | HostFrame
-) -> None:
-    if message.calls:
-        frame.calls = [get_call(item) for item in message.calls]
-    if message.replies:
-        frame.replies = [get_reply(item) for item in message.replies]
-    if message.cancels:
-        frame.cancels = [item.call_id for item in message.cancels]
-    if message.credits:
-        frame.credits = [get_credit(item) for item in message.credits]
+def _check_announced(what: str, capability: str, capabilities: Container[str]) -> None:
+    if capability not in capabilities:
+        msg = f"{what} needs the capability {capability!r}, which this host has not announced"
+        raise ProtocolViolation(msg)
 
 
-def _check_announced(message: pb.ConnectRequest, capabilities: Container[str]) -> None:
-    for what, capability in _needs(message):
-        if capability not in capabilities:
-            msg = f"{what} needs the capability {capability!r}, which this host has not announced"
-            raise ProtocolViolation(msg)
-
-
-def _needs(message: pb.ConnectRequest) -> Iterator[tuple[str, str]]:
-    """What in a frame is only for hosts that announced a capability, and which."""
-    for field, _ in message.ListFields():
-        if field.name in FIELDS_OF_CAPABILITIES:
-            yield field.name, FIELDS_OF_CAPABILITIES[field.name]
-    for what in _streamed(message):
-        yield what, STREAMS
-    for what in _effective(message):
-        yield what, "effects"
-
-
-def _effective(message: pb.ConnectRequest) -> Iterator[str]:
-    """What in a frame is of state that the host keeps."""
-    for reply in message.replies:
-        if reply.HasField("effects"):
-            yield f"effects in the reply to call {reply.call_id}"
-    for settlement in message.settlements:
-        if settlement.HasField("effects"):
-            yield f"effects in settlement {settlement.number}"
-    for run in message.settlement_runs:
-        if any(form.HasField("effects") for form in run.forms):
-            yield f"effects in settlements from {run.first_number} on"
-    for entry in message.register.types:
-        if entry.policy.persistent:
-            yield f"persistent in agent type {entry.name[:80]!r}"
-
-
-def _streamed(message: pb.ConnectRequest) -> Iterator[str]:
-    """What in a frame is of streamed calls."""
-    for call in message.calls:
-        if call.credit:
-            yield f"credit in call {call.id}"
-    for reply in message.replies:
-        if not reply.last:
-            yield f"a reply to call {reply.call_id} that is not the last"
+_PARTS_OF_CAPABILITIES: dict[str, Sequence[tuple[str, Callable[[Any], Iterator[str]]]]] = {
+    "calls": (
+        (STREAMS, lambda calls: (f"credit in call {call.id}" for call in calls if call.credit)),
+    ),
+    "replies": (
+        (
+            STREAMS,
+            lambda replies: (
+                f"a reply to call {reply.call_id} that is not the last"
+                for reply in replies
+                if not reply.last
+            ),
+        ),
+        (
+            "effects",
+            lambda replies: (
+                f"effects in the reply to call {reply.call_id}"
+                for reply in replies
+                if reply.HasField("effects")
+            ),
+        ),
+    ),
+    "settlements": (
+        (
+            "effects",
+            lambda settlements: (
+                f"effects in settlement {settlement.number}"
+                for settlement in settlements
+                if settlement.HasField("effects")
+            ),
+        ),
+    ),
+    "settlement_runs": (
+        (
+            "effects",
+            lambda runs: (
+                f"effects in settlements from {run.first_number} on"
+                for run in runs
+                if any(form.HasField("effects") for form in run.forms)
+            ),
+        ),
+    ),
+    "register": (
+        (
+            "effects",
+            lambda register: (
+                f"persistent in agent type {entry.name[:80]!r}"
+                for entry in register.types
+                if entry.policy.persistent
+            ),
+        ),
+    ),
+}
+"""What of these fields is only for hosts that announced something, and how it is found."""
 
 
 # Host frames.
@@ -287,34 +290,40 @@ def encode_host_frame(frame: HostFrame, capabilities: Container[str] = ()) -> by
 
 def decode_host_frame(message: pb.ConnectResponse) -> HostFrame:
     """A frame after the first. Raises `ProtocolViolation` naming what is wrong."""
-    if message.HasField("welcome"):
-        msg = "a second welcome: it belongs into the first frame only"
-        raise ProtocolViolation(msg)
     frame = HostFrame()
-    if message.HasField("registered"):
-        frame.registered = [get_registered(message.registered)]
-    if message.HasField("published"):
-        frame.published_through = message.published.through
-        frame.published_beyond = list(message.published.beyond)
-        frame.publishes_refused = get_refusals(message.published.refused)
-    if message.HasField("settled"):
-        frame.settled_through = message.settled.through
-        frame.settlements_refused = get_refusals(message.settled.refused)
-    for item in message.deliveries:
-        event = Event(item.event, "", "", None, get_hop(item))
-        targets = [_get_delivery(target, event) for target in item.targets]
-        frame.deliveries.append((event, targets))
-    if message.delivery_runs:
-        frame.deliveries += get_delivery_runs(message.delivery_runs)
-    if message.begun:
-        frame.begun = get_delivery_ids(message.begun)
-    _get_calls(message, frame)
-    if message.surrenders:
-        frame.surrenders = [get_partitions(item) for item in message.surrenders]
-    frame.drain = message.HasField("drain")
-    frame.received = message.received
-    frame.lease_ms = message.lease.ms
+    for field, value in message.ListFields():
+        name = field.name
+        if name in _LISTS_OF_HOSTS:
+            attribute, read = _LISTS_OF_HOSTS[name]
+            getattr(frame, attribute).extend(read(value))
+        elif name == "received":
+            frame.received = value
+        elif name == "drain":
+            frame.drain = True
+        elif name == "lease":
+            frame.lease_ms = value.ms
+        elif name == "registered":
+            frame.registered.append(get_registered(value))
+        elif name == "welcome":
+            msg = "a second welcome: it belongs into the first frame only"
+            raise ProtocolViolation(msg)
+        else:
+            _get_answers(frame, value)
     return frame
+
+
+def _get_answers(frame: HostFrame, message: pb.Published | pb.Settled) -> None:
+    refused = get_refusals(message.refused)
+    if isinstance(message, pb.Settled):
+        frame.settled_through, frame.settlements_refused = message.through, refused
+    else:
+        frame.published_through, frame.publishes_refused = message.through, refused
+        frame.published_beyond.extend(message.beyond)
+
+
+def _get_delivery_of(message: pb.Delivery) -> tuple[Event, list[Delivery]]:
+    event = Event(message.event, "", "", None, get_hop(message))
+    return event, [_get_delivery(target, event) for target in message.targets]
 
 
 def _get_delivery(message: pb.DeliveryTarget, event: Event) -> Delivery:
@@ -352,3 +361,27 @@ def _put_deliveries(
                 grant = target.grant
                 put_grant(to, grant)
             delivery.targets.append(to)
+
+
+# The fields that hold lists: where their items go, and how they are read.
+
+_LISTS_OF_BOTH: dict[str, tuple[str, Callable[[Any], Iterable[Any]]]] = {
+    "calls": ("calls", lambda items: map(get_call, items)),
+    "replies": ("replies", lambda items: map(get_reply, items)),
+    "cancels": ("cancels", lambda items: [item.call_id for item in items]),
+    "credits": ("credits", lambda items: map(get_credit, items)),
+}
+_LISTS_OF_WORKERS = _LISTS_OF_BOTH | {
+    "publishes": ("publishes", lambda items: map(_get_publish, items)),
+    "publish_runs": ("publishes", get_publish_runs),
+    "settlements": ("settlements", lambda items: map(get_settlement, items)),
+    "settlement_runs": ("settlements", get_settlement_runs),
+    "surrendered": ("surrendered", lambda items: map(get_partitions, items)),
+    "begins": ("begins", get_delivery_ids),
+}
+_LISTS_OF_HOSTS = _LISTS_OF_BOTH | {
+    "deliveries": ("deliveries", lambda items: map(_get_delivery_of, items)),
+    "delivery_runs": ("deliveries", get_delivery_runs),
+    "surrenders": ("surrenders", lambda items: map(get_partitions, items)),
+    "begun": ("begun", get_delivery_ids),
+}

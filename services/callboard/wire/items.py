@@ -6,10 +6,10 @@ anything, and must break neither the frame that it travels in nor the memory of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from callboard.core.errors import ProtocolViolation
-from callboard.core.event import DeliveryId, Grant, TraceContext, TurnId
+from callboard.core.event import Address, DeliveryId, Grant, TraceContext, TurnId
 from callboard.core.frames import (
     ACCEPTED,
     Accepted,
@@ -34,7 +34,7 @@ from callboard.core.frames import (
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MAX_COUNT = MAX_REMAINING_MS = 2**32 - 1
 
@@ -193,21 +193,15 @@ def put_call(message: pb.Call, call: Call) -> None:
 
 def get_call(message: pb.Call) -> Call:
     """Read a call. Raises `ProtocolViolation` when it lacks what it must have."""
-    if not message.id or not message.HasField("target"):
+    # Asking each field costs more than the few that most calls have.
+    call = Call(0, _NOBODY, b"")
+    for field, value in message.ListFields():
+        name, read = _FIELDS_OF_CALLS[field.name]
+        setattr(call, name, value if read is None else read(value))
+    if not call.id or call.target is _NOBODY:
         msg = "a call without an id or a target"
         raise ProtocolViolation(msg)
-    return Call(
-        message.id,
-        (message.target.type, message.target.key),
-        message.payload,
-        message.remaining_ms / 1000,
-        get_turn(message.parent) if message.HasField("parent") else None,
-        tuple(get_turn(turn) for turn in message.chain),
-        (message.sender.type, message.sender.key) if message.HasField("sender") else None,
-        get_hop(message),
-        Grant(message.grant.epoch, message.grant.serial) if message.HasField("grant") else None,
-        message.credit,
-    )
+    return call
 
 
 def put_reply(message: pb.Reply, reply: Reply) -> None:
@@ -386,3 +380,20 @@ def get_claims(message: pb.Hello) -> Claims:
         tuple(get_partitions(item) for item in message.claims),
         dict(get_delivery_ids(message.held)),
     )
+
+
+_NOBODY: Address = ("", "")
+
+_FIELDS_OF_CALLS: dict[str, tuple[str, Callable[[Any], Any] | None]] = {
+    "id": ("id", None),
+    "target": ("target", lambda agent: (agent.type, agent.key)),
+    "payload": ("payload", None),
+    "remaining_ms": ("remaining_s", lambda ms: ms / 1000),
+    "parent": ("parent", get_turn),
+    "chain": ("chain", lambda turns: tuple(map(get_turn, turns))),
+    "sender": ("sender", lambda agent: (agent.type, agent.key)),
+    "hop": ("hop", hop_of),
+    "grant": ("grant", lambda grant: Grant(grant.epoch, grant.serial)),
+    "credit": ("credit", None),
+}
+"""The fields of a call's message: where they go, and how they are read."""
