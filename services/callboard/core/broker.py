@@ -485,11 +485,12 @@ class Broker:
         told: Session | None = None
         window = self.limits.publish_window
         for append in commit.appends:
-            deliveries.take_in(append, given, now)
+            # Before what it brings to others: somebody waits for the answer.
             publisher = append.session.origin.answer(append.number, append.refusal, window)
             if publisher is not None and publisher is not told:
                 told = publisher
                 agenda.wake(publisher)
+            deliveries.take_in(append, given, now)
         for each in commit.sessions:
             each.is_kept = True
             agenda.wake(each)
