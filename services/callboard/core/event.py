@@ -28,7 +28,11 @@ class TraceContext(NamedTuple):
 
 def size_of_pairs(*pairs: tuple[str, str] | None) -> int:
     """How many characters addresses and trace contexts have, together; None has none."""
-    return sum(len(pair[0]) + len(pair[1]) for pair in pairs if pair is not None)
+    size = 0
+    for pair in pairs:
+        if pair is not None:
+            size += len(pair[0]) + len(pair[1])
+    return size
 
 
 @dataclass(slots=True, eq=False)

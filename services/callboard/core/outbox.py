@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.core.continuity import Continuity
 from callboard.core.frames import (
@@ -29,6 +29,14 @@ ANSWERS_ALONE_S = 0.05
 """So many answers to settlements leave with nothing else, or those of so long: nobody waits for
 them, a worker only forgets then what it would say again. A frame costs more than what it brings.
 """
+
+
+class _Kept(NamedTuple):
+    """What a frame counts for that was said and not acknowledged."""
+
+    message_bytes: int
+    event_bytes: int
+    answer_count: int
 
 
 class HostOutbox:
@@ -75,6 +83,7 @@ class HostOutbox:
         self._told_settled = 0
         self._settled_at: float | None = None
         self._unread_answers = 0
+        self._kept: deque[_Kept] = deque()
 
     @property
     def answer_count(self) -> int:
@@ -176,9 +185,11 @@ class HostOutbox:
             if not continuity.owes:
                 return None
             frame = HostFrame()
-        self.unread_bytes += _size_of_messages(frame)
-        self.kept_event_bytes += _size_of_events(frame)
-        self._unread_answers += _answers_in(frame)
+        kept = _Kept(_size_of_messages(frame), _size_of_events(frame), _answers_in(frame))
+        self._kept.append(kept)
+        self.unread_bytes += kept.message_bytes
+        self.kept_event_bytes += kept.event_bytes
+        self._unread_answers += kept.answer_count
         return continuity.say(frame)
 
     def took_in(self, received: int) -> bool:
@@ -191,7 +202,7 @@ class HostOutbox:
         if continuity is None:
             return False
         continuity.received += 1
-        self._forget_frames(continuity.acknowledge(received))
+        self._acknowledged(len(continuity.acknowledge(received)))
         return continuity.owes
 
     def resume(self, count: int) -> None:
@@ -200,14 +211,16 @@ class HostOutbox:
         A beat of the former stream is not answered: the worker has asked again by the greeting.
         """
         if self.continuity is not None:
-            self._forget_frames(self.continuity.resume(count))
+            self._acknowledged(len(self.continuity.resume(count)))
             self.lease_ms = 0
 
-    def _forget_frames(self, frames: list[HostFrame]) -> None:
-        for frame in frames:
-            self.unread_bytes -= _size_of_messages(frame)
-            self.kept_event_bytes -= _size_of_events(frame)
-            self._unread_answers -= _answers_in(frame)
+    def _acknowledged(self, count: int) -> None:
+        """So many frames more were taken in, those that were said first."""
+        for _ in range(count):
+            kept = self._kept.popleft()
+            self.unread_bytes -= kept.message_bytes
+            self.kept_event_bytes -= kept.event_bytes
+            self._unread_answers -= kept.answer_count
 
     def _take_new(self, now: float) -> HostFrame | None:
         frame = HostFrame()

@@ -177,7 +177,8 @@ def get_outcome(message: pb.Settlement, number: int) -> Outcome:
 def put_call(message: pb.Call, call: Call) -> None:
     """Write a call."""
     message.id = call.id
-    message.target.type, message.target.key = call.target
+    target = message.target
+    target.type, target.key = call.target
     message.payload = call.payload
     message.remaining_ms = milliseconds(call.remaining_s)
     if call.parent is not None:
@@ -186,9 +187,12 @@ def put_call(message: pb.Call, call: Call) -> None:
         put_turn(message.chain.add(), turn)
     if call.sender is not None:
         message.sender.type, message.sender.key = call.sender
-    put_hop(message, call.hop)
-    put_grant(message, call.grant)
-    message.credit = min(call.credit, MAX_COUNT)
+    if call.hop is not None:
+        put_hop(message, call.hop)
+    if call.grant is not None:
+        put_grant(message, call.grant)
+    if call.credit:
+        message.credit = min(call.credit, MAX_COUNT)
 
 
 def get_call(message: pb.Call) -> Call:
@@ -307,7 +311,8 @@ def put_grant(
     if grant is None:
         message.ClearField("grant")
     else:
-        message.grant.epoch, message.grant.serial = grant
+        written = message.grant
+        written.epoch, written.serial = grant
 
 
 def put_hop(message: pb.Publish | pb.Delivery | pb.Call, hop: TraceContext | None) -> None:
