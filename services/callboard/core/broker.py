@@ -240,6 +240,7 @@ class Broker:
         """These waited or were out when the former host ended; in the order of their positions."""
         for delivery in deliveries:
             self._deliveries.restore(delivery, now)
+        self._deliveries.hand_out_new(now)
 
     def restore_backlogs(self, backlogs: Iterable[Backlog], now: float) -> None:
         """These waited, too, and stay in the engine until they are wanted."""
@@ -496,6 +497,7 @@ class Broker:
             agenda.wake(each)
         if commit.errands:
             self._dead_letters.committed(commit, given, now)
+        deliveries.hand_out_new(now)
         if commit.pages:
             deliveries.take_pages(commit.pages, now)
         self._answer_settlements(commit)

@@ -23,6 +23,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from callboard.core.backlogs import (
@@ -47,8 +48,11 @@ if TYPE_CHECKING:
     from callboard.core.event import Address, DeliveryId, Event, Grant
     from callboard.core.intake import Intake
     from callboard.core.limits import BrokerLimits
+    from callboard.core.outbox import HostOutbox
     from callboard.core.queues import AgentQueue, Lane
     from callboard.core.session import Session
+
+_position = attrgetter("position")
 
 BURIED_AT_ONCE = 1024
 """Of what waits for a type that ends, how much becomes dead letters in one step: some ms."""
@@ -105,6 +109,7 @@ class Deliveries:
         self._held_back: list[tuple[float, str, str]] = []
         self._burials: deque[Burial] = deque()
         self._burial_room = BURIED_AT_ONCE
+        self._new: dict[AgentQueue, AgentTypeState] = {}
         self.waiting_count = 0
 
     @property
@@ -154,7 +159,7 @@ class Deliveries:
             self.enqueue(delivery, now)
 
     def enqueue(self, delivery: Delivery, now: float) -> None:
-        """The engine has ``delivery``: hand it out, or let it wait."""
+        """The engine has ``delivery``: it waits. `hand_out_new` follows."""
         state = self._types.get(delivery.agent[0])
         if state is None or not state.takes_events:
             detail = "its agent type ended before it was handed out"
@@ -173,7 +178,24 @@ class Deliveries:
         queues.bytes += size
         queues.waiting_count += 1
         self.waiting_count += 1
-        self.hand_out(state, queue, now)
+        self._new[queue] = state
+
+    def hand_out_new(self, now: float) -> None:
+        """Hand out what was enqueued: one step by agent, however many events it got.
+
+        A session gets them in the order of their positions: an event for several of its agents
+        leaves once.
+        """
+        new, self._new = self._new, {}
+        handed: dict[HostOutbox, list[Delivery]] = {}
+        for queue, state in new.items():
+            if (taken := self._take_out(state, queue, now)) is not None:
+                outbox, deliveries = taken
+                handed.setdefault(outbox, []).extend(deliveries)
+        for outbox, deliveries in handed.items():
+            deliveries.sort(key=_position)
+            for delivery in deliveries:
+                outbox.deliver(delivery)
 
     def restore(self, delivery: Delivery, now: float) -> None:
         """``delivery`` waited when the former host ended."""
@@ -279,23 +301,32 @@ class Deliveries:
 
     def hand_out(self, state: AgentTypeState, queue: AgentQueue, now: float) -> None:
         """Hand out what waits in ``queue``, as far as its agent and its session have room."""
+        if (taken := self._take_out(state, queue, now)) is not None:
+            outbox, deliveries = taken
+            for delivery in deliveries:
+                outbox.deliver(delivery)
+
+    def _take_out(
+        self, state: AgentTypeState, queue: AgentQueue, now: float
+    ) -> tuple[HostOutbox, Sequence[Delivery]] | None:
+        """What is out from now on, and the outbox to deliver it; None: there is no place for it."""
         waiting, behind = queue.waiting, queue.behind
         if not (waiting or behind) or queue.is_listed or queue.not_before:
-            return
+            return None
         session = state.grants.open_to(queue.partition)
         if session is None:
-            return
+            return None
         out = queue.out
         lane = session.lanes[state.name]
         if session.is_parted:
             lane.ready.append(queue)
             queue.is_listed = True
-            return
+            return None
         share = queue.share(self._agent_share, lane.turns_at_once, self._ahead_s, now)
         count = min(len(waiting), share - len(out), lane.room)
+        taken: list[Delivery] = []
         if count > 0:
             grant = state.grants.grant_of(queue.partition)
-            deliver = session.outbox.deliver
             if not out:
                 queue.since = now
             for _ in range(count):
@@ -304,7 +335,7 @@ class Deliveries:
                 delivery.grant = grant
                 out.append(delivery)
                 self._out[delivery.position] = (delivery, queue, state)
-                deliver(delivery)
+                taken.append(delivery)
             lane.room -= count
             state.queues.waiting_count -= count
             self.waiting_count -= count
@@ -318,6 +349,7 @@ class Deliveries:
             is_needed = has_room and not waiting
             if is_needed or self._backlogs.has_room(state):
                 self._backlogs.want(queue)
+        return session.outbox, taken
 
     def begin(self, session: Session, deliveries: Iterable[DeliveryId]) -> None:
         """The turns of ``deliveries`` are about to begin. What is not out at ``session`` is not."""
