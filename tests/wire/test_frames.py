@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callboard.core.errors import Code, ProtocolViolation
@@ -226,6 +226,7 @@ def test_a_host_s_frame_arrives_as_it_left(frame: HostFrame) -> None:
 said_hops = hops.filter(lambda hop: hop is None or any(hop))
 
 
+@settings(max_examples=25)
 @given(
     st.lists(
         st.builds(
@@ -266,7 +267,8 @@ def test_what_a_worker_says_by_runs_arrives_as_it_left(
     assert asdict(there_and_back_by_runs(frame)) == asdict(frame)
 
 
-@given(st.lists(deliveries(), min_size=RUN_FROM, max_size=2 * RUN_FROM))
+@settings(max_examples=25)
+@given(st.lists(deliveries(), min_size=RUN_FROM, max_size=RUN_FROM + 2))
 def test_what_a_host_says_by_runs_arrives_as_it_left(
     said: list[tuple[Event, list[Delivery]]],
 ) -> None:
