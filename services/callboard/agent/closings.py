@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING
 
+from callboard.agent.base_agent import BaseAgent
 from callboard.log import Logger
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ _IN_CLOSE: ContextVar[bool] = ContextVar("callboard_in_close", default=False)
 def is_in_close() -> bool:
     """Whether an agent's `close` asks. It cannot wait for what waits for it."""
     return _IN_CLOSE.get()
+
+
+def has_nothing_to_close(agent: Agent) -> bool:
+    """Whether the agent's `close` is the one that does nothing: most agents have no other.
+
+    Two tasks for each of those cost a worker that makes and lets go of many agents half its time.
+    """
+    return getattr(getattr(agent, "close", None), "__func__", None) is BaseAgent.close
 
 
 class Closings:

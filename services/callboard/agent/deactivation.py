@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
@@ -29,15 +30,23 @@ class Deactivation:
     closed, so that there may be more than the limit while more are busy.
     """
 
-    def __init__(self, instances: Instances, idle_timeout_s: float, max_instances: int) -> None:
+    def __init__(
+        self,
+        instances: Instances,
+        closed: Callable[[Activation], None],
+        idle_timeout_s: float,
+        max_instances: int,
+    ) -> None:
         """Close nothing before `start`.
 
         Args:
             instances: Where the instances are.
+            closed: Hears of an agent that was closed at once.
             idle_timeout_s: How long one may be idle; 0: for ever.
             max_instances: How many there may be while some are idle; 0: only those that are busy.
         """
         self._instances = instances
+        self._closed = closed
         self._max_instances = max_instances
         self._idle: IdleSince[Activation] = IdleSince(idle_timeout_s)
         self._is_on = False
@@ -92,6 +101,8 @@ class Deactivation:
     def _close(self, activation: Activation) -> None:
         if activation.is_idle:
             self._instances.begin_close(activation)
+            if activation.closing is None:
+                self._closed(activation)
 
     def _set_timer(self) -> None:
         due = self._idle.next_due()

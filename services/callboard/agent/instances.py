@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from callboard.agent.closings import Closings
+from callboard.agent.closings import Closings, has_nothing_to_close
 from callboard.agent.failures import raised_by_agent
 from callboard.agent.instantiation import AgentInstantiationContext
 from callboard.core.errors import NotFound
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Instances:
     """Makes one instance for each agent that needs one, and closes those that were made.
 
-    An agent that is being closed is busy, and has no instance until that has ended.
+    An agent that is being closed is busy, and has no instance until that has ended. One that does
+    nothing in its `close` is closed at once, and not called.
 
     Attributes:
         factories: By agent type, how its agents come into being.
@@ -77,13 +78,15 @@ class Instances:
             activation.instance = None
 
     def begin_close(self, activation: Activation) -> None:
-        """Close the instance, if there is one."""
+        """Close the instance, if there is one; where `Activation.closing` is None, that has ended."""
         instance, activation.instance, activation.is_retired = activation.instance, None, False
         if instance is None:
             return
         if activation.is_made:
             activation.is_made = False
             self.made_count -= 1
+        if has_nothing_to_close(instance):
+            return
         closing = activation.closing = asyncio.get_running_loop().create_future()
         self._activations.set_busy(activation)
 

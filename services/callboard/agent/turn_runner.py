@@ -130,7 +130,9 @@ class TurnRunner:
         self.tracer: Tracer | None = None
         self._activations = Activations(max_calls_waiting)
         self._instances = Instances(runtime, self._activations, self._changed, close_timeout_s)
-        self._deactivation = Deactivation(self._instances, idle_timeout_s, max_instances)
+        self._deactivation = Deactivation(
+            self._instances, self._check, idle_timeout_s, max_instances
+        )
         self._leaving = Leaving()
         self._turns: dict[TurnId, Turn] = {}
         self._waiting_calls: dict[int, Activation] = {}
@@ -654,7 +656,8 @@ class TurnRunner:
             return
         if activation.is_retired:
             self._instances.begin_close(activation)
-            return
+            if activation.closing is not None:
+                return
         place = activation.place
         if place in self._leaving and self._tasks is not None:
             grant = self._give_up(place)
