@@ -20,12 +20,24 @@ async def paint(colour: str) -> tuple[str, str]:
     return before, COLOUR.get()
 
 
+def nothing() -> None:
+    """Whoever awaits it need not know that it waits."""
+
+
+async def test_it_says_when_it_waits() -> None:
+    """Before each wait, and outside of the context."""
+    seen: list[str] = []
+    COLOUR.set("outside")
+    await InContext(paint("red"), Context(), lambda: seen.append(COLOUR.get()))
+    assert seen == ["outside"]
+
+
 async def test_what_it_sets_stays_inside() -> None:
     """The context keeps what the coroutine set, over its waits; the task outside never sees it."""
     COLOUR.set("outside")
     context = Context()
-    assert await InContext(paint("red"), context) == ("none", "red")
-    assert await InContext(paint("blue"), context) == ("red", "blue")
+    assert await InContext(paint("red"), context, nothing) == ("none", "red")
+    assert await InContext(paint("blue"), context, nothing) == ("red", "blue")
     assert COLOUR.get() == "outside"
 
 
@@ -36,7 +48,7 @@ async def test_it_runs_in_the_task_that_awaits_it() -> None:
         await asyncio.sleep(0)
         return asyncio.current_task()
 
-    assert await InContext(task(), Context()) is asyncio.current_task()
+    assert await InContext(task(), Context(), nothing) is asyncio.current_task()
 
     async def too_long() -> str:
         try:
@@ -46,7 +58,7 @@ async def test_it_runs_in_the_task_that_awaits_it() -> None:
             return "in time"
         return "never"
 
-    assert await InContext(too_long(), Context()) == "in time"
+    assert await InContext(too_long(), Context(), nothing) == "in time"
 
 
 async def test_errors_pass_both_ways() -> None:
@@ -57,7 +69,7 @@ async def test_errors_pass_both_ways() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        await InContext(fail(), Context())
+        await InContext(fail(), Context(), nothing)
 
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.set_exception(KeyError("missing"))
@@ -69,7 +81,7 @@ async def test_errors_pass_both_ways() -> None:
             return str(error)
         return "nothing"
 
-    assert await InContext(handle(), Context()) == "'missing'"
+    assert await InContext(handle(), Context(), nothing) == "'missing'"
 
 
 async def test_cancellation_is_the_coroutines_to_see() -> None:
@@ -85,7 +97,7 @@ async def test_cancellation_is_the_coroutines_to_see() -> None:
             log.append(COLOUR.get())
 
     async def outer() -> None:
-        await InContext(clean_up(), Context())
+        await InContext(clean_up(), Context(), nothing)
 
     task = asyncio.create_task(outer())
     await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from callboard import AgentId, MessageContext, TopicId, TypeSubscription
-from callboard.agent import turn_runner
+from callboard.agent import servers
 from callboard.agent.cancellation import CancellationToken
 from callboard.agent.turn import AgentFactory
 from callboard.core.errors import Code, RemoteAgentError, Unavailable
@@ -42,7 +42,7 @@ async def test_agents_with_much_to_do_take_turns_with_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Turns that never wait give way to other agents after their slice of time."""
-    monkeypatch.setattr(turn_runner, "SLICE_S", 0.0)
+    monkeypatch.setattr(servers, "SLICE_S", 0.0)
     seen: list[str] = []
 
     async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
@@ -106,7 +106,7 @@ async def test_a_cancellation_that_has_not_struck_keeps_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A handler that cancels its own task and returns: it is not struck when it gives way."""
-    monkeypatch.setattr(turn_runner, "SLICE_S", 0.0)
+    monkeypatch.setattr(servers, "SLICE_S", 0.0)
 
     async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
         task = asyncio.current_task()

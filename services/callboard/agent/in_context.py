@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
@@ -15,13 +15,18 @@ class InContext(Generic[T]):
     What it sets in context variables stays there: the task that awaits it, and what that task runs
     next, do not see it. A task for it would do the same, and cost a busy agent half its throughput
     (measured: 60 against 131 microseconds an event).
+
+    ``waits`` is called, outside of the context, each time before the coroutine waits for something.
     """
 
-    __slots__ = ("_context", "_coroutine")
+    __slots__ = ("_context", "_coroutine", "_waits")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], context: Context) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T], context: Context, waits: Callable[[], None]
+    ) -> None:
         self._coroutine = coroutine
         self._context = context
+        self._waits = waits
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Hand on what the coroutine waits for, and to it what comes of that."""
@@ -34,6 +39,7 @@ class InContext(Generic[T]):
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]  # what the coroutine returned
             try:
+                self._waits()
                 yield waited_for
                 error = None
             except BaseException as raised:  # noqa: BLE001 (cancellation too is the coroutine's to see)

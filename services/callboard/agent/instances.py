@@ -78,7 +78,7 @@ class Instances:
             activation.instance = None
 
     def begin_close(self, activation: Activation) -> None:
-        """Close the instance, if there is one; where `Activation.closing` is None, that has ended."""
+        """Close the instance, if there is one. `Activation.closing` is None if that has ended."""
         instance, activation.instance, activation.is_retired = activation.instance, None, False
         if instance is None:
             return

@@ -1,8 +1,7 @@
 """The shell that runs turns: it holds the agents of one process and does what `core.turns` allows.
 
 Deliveries and calls come in by plain methods that never wait; what came of them leaves through a
-`TurnOutput`. One task serves a mailbox while there is something in it, so that an idle agent costs
-no task and a busy one no task an event; where an agent may have several turns at once, as many do.
+`TurnOutput`. Turns share tasks (`Servers`): an idle agent costs none, and a busy one none an event.
 Each turn has a context of its own, and a task that a turn leaves cancelled serves no further one:
 what a handler does to either ends with its turn.
 
@@ -36,11 +35,11 @@ from callboard.agent.deactivation import DEFAULT_MAX_INSTANCES, Deactivation
 from callboard.agent.endings import Endings, TurnOutput
 from callboard.agent.exceptions import CantHandleException, Reject
 from callboard.agent.failures import NOT_OF_THE_TURN, failure_of, raised_by_agent, rejection_of
-from callboard.agent.in_context import InContext
 from callboard.agent.instances import Instances
 from callboard.agent.leaving import Leaving
 from callboard.agent.payloads import Payloads, readable
 from callboard.agent.retries import Retries, limited
+from callboard.agent.servers import Servers
 from callboard.agent.streaming import StreamCredit, run_through, send_nowhere
 from callboard.agent.turn import CURRENT_TURN, Activation, AgentFactory, Incoming, Turn
 from callboard.core.errors import (
@@ -71,9 +70,6 @@ if TYPE_CHECKING:
 log = Logger(__name__)
 
 UNLIMITED = nullcontext()
-
-SLICE_S = 0.001
-"""How long an agent with much to do runs before others may."""
 
 
 class TurnRunner:
@@ -136,6 +132,7 @@ class TurnRunner:
         self._leaving = Leaving()
         self._turns: dict[TurnId, Turn] = {}
         self._waiting_calls: dict[int, Activation] = {}
+        self._servers = Servers(self._next_turn, self._left)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_paused = False
         self._no_turns = asyncio.Event()
@@ -344,12 +341,14 @@ class TurnRunner:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                self._servers.start(tasks)
                 try:
                     self._deactivation.start()
                     self._resume()
                     await asyncio.get_running_loop().create_future()
                 finally:
                     self._tasks = None
+                    self._servers.stop()
                     self._deactivation.stop()
         finally:
             for turn in list(self._turns.values()):  # cancelled before its first step
@@ -423,12 +422,9 @@ class TurnRunner:
         self._activations.forget(activation)
 
     def _go_on(self, activation: Activation) -> None:
-        """Serve an agent for whom something waits, by one more task if it may have that."""
+        """Serve an agent for whom something waits."""
         self._activations.set_busy(activation)
-        may_have = activation.mailbox.max_concurrency
-        if activation.server_count < may_have and self._tasks is not None:
-            activation.server_count += 1
-            self._start(self._serve(activation), f"agent {activation.agent_id}")
+        self._servers.serve(activation)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         if self._tasks is None:
@@ -436,48 +432,30 @@ class TurnRunner:
         else:
             self._tasks.create_task(work, name=name, context=Context())
 
-    async def _serve(self, activation: Activation) -> None:
-        """Run what is in the mailbox, until nothing may run or a turn has left the task cancelled.
-
-        A cancellation that a turn swallowed, or that had not struck when it ended, is not for the
-        next turn: that gets a task of its own.
-        """
-        now, mailbox = asyncio.get_running_loop().time, activation.mailbox
-        at = now()
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 (for the type checker)
-        give_way_at = at + SLICE_S
-        try:
-            while self._tasks is not None and not task.cancelling():
-                if activation.is_retired:
-                    if mailbox.is_running:
-                        break  # the end of the last of them goes on
-                    self._instances.begin_close(activation)
-                if activation.closing is not None:
-                    break  # its end goes on
-                if at >= self.lease_until:
-                    break  # all of it is about to be dropped
-                item = mailbox.next(at, events=not self._is_paused)
-                if item is None:
-                    self._retries.wake_when_due(activation, at)
-                    break
-                if mailbox.max_concurrency > 1 and mailbox.is_waiting:
-                    self._go_on(activation)
-                await InContext(self._run(activation, item, task), Context())
-                at = now()
-                if at >= give_way_at and not task.cancelling():
-                    await asyncio.sleep(0)
-                    at = now()
-                    give_way_at = at + SLICE_S
-        finally:
-            activation.server_count -= 1
-        self._leave(activation, is_cancelled=task.cancelling() > 0)
-
-    def _leave(self, activation: Activation, *, is_cancelled: bool) -> None:
-        """A task serves the agent no more. One that was left cancelled is followed by another."""
-        if is_cancelled and not activation.mailbox.is_idle and activation.closing is None:
+    def _next_turn(
+        self, activation: Activation, now: float, task: asyncio.Task[Any]
+    ) -> Coroutine[Any, Any, None] | None:
+        """Begin what the mailbox has next, in ``task``; None when nothing may run."""
+        mailbox = activation.mailbox
+        if activation.is_retired:
+            if mailbox.is_running:
+                return None  # the end of the last of them goes on
+            self._instances.begin_close(activation)
+        if activation.closing is not None:
+            return None  # its end goes on
+        if now >= self.lease_until:
+            return None  # all of it is about to be dropped
+        item = mailbox.next(now, events=not self._is_paused)
+        if item is None:
+            self._retries.wake_when_due(activation, now)
+            return None
+        if mailbox.max_concurrency > 1 and mailbox.is_waiting:
             self._go_on(activation)
-        elif self._activations.is_busy(activation):  # otherwise the end of its turn was checked
+        return self._run(activation, item, task)
+
+    def _left(self, activation: Activation) -> None:
+        """A task serves the agent no more."""
+        if self._activations.is_busy(activation):  # otherwise the end of its turn was checked
             self._check(activation)
 
     def _run(
@@ -652,12 +630,10 @@ class TurnRunner:
 
         Outside of `run` nothing is surrendered: turns that were cancelled have told no end.
         """
+        if activation.is_retired and activation.is_idle:
+            self._instances.begin_close(activation)
         if not activation.is_idle:
             return
-        if activation.is_retired:
-            self._instances.begin_close(activation)
-            if activation.closing is not None:
-                return
         place = activation.place
         if place in self._leaving and self._tasks is not None:
             grant = self._give_up(place)
