@@ -20,7 +20,7 @@ from callboard.core.errors import (
     Unsupported,
     cause_of,
 )
-from callboard.core.frames import MAX_FRAME_ITEMS, NO_CLAIMS, Claims, HostFrame
+from callboard.core.frames import MAX_FRAME_ITEMS, NO_CLAIMS, Claims, HostFrame, WorkerFrame
 from callboard.core.worker_outbox import WorkerOutbox
 from callboard.log import Logger
 from callboard.wire.frames import (
@@ -63,6 +63,13 @@ takes 5 s or more, and what begins it anew every 3 s never hears the answer.
 
 GATHER_S = 0.004
 """For how long a frame that is not full waits for what is still being added to it."""
+
+LINGER_S = 0.001
+FULL_ENOUGH = 32
+"""After a frame with several items one with fewer than so many waits until the host has said
+something, for so long at most. Events that come one by one would leave in frames of two or three
+each, which take many times the time of an event in a full frame.
+"""
 
 STREAM_ERRORS = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 """What gRPC raises from a read or write on a stream that is over: a status, its own failure to
@@ -125,6 +132,7 @@ class Connection:
         self._channel = channel
         self._call = call
         self._wake = asyncio.Event()
+        self._heard = asyncio.Event()
         self._is_closing = False
         self._is_aborted = False
         self._failure: CallboardError | None = None
@@ -217,6 +225,7 @@ class Connection:
         """
         self._is_closing = True
         self._wake.set()
+        self._heard.set()
 
     def abort(self, failure: CallboardError | None = None) -> None:
         """End the stream without the host; `run` returns at once, or raises ``failure``."""
@@ -256,6 +265,7 @@ class Connection:
     async def _read(self, take: Callable[[HostFrame], None]) -> None:
         while (data := await self._next()) is not grpc.aio.EOF:
             take(decode_host_frame(parse_host_frame(data)))
+            self._heard.set()
 
     async def _next(self) -> Any:
         """The next frame; EOF when the stream is over."""
@@ -278,7 +288,10 @@ class Connection:
                 await _gather(outbox, now)
                 frame = outbox.take(now(), eagerly=self._is_closing)
                 if frame is not None:
+                    self._heard.clear()
                     await call.write(encode_worker_frame(frame, capabilities))
+                    if _holds_several(frame):
+                        await self._linger(outbox, now() + LINGER_S)
                 elif self._is_closing:
                     await call.done_writing()
                     return
@@ -287,6 +300,14 @@ class Connection:
                     await woken(self._wake, outbox.due_at)
         except STREAM_ERRORS:
             log.debug("stream ended", address=self.address)
+
+    async def _linger(self, outbox: WorkerOutbox, until: float) -> None:
+        if not self._is_closing and outbox.item_count < FULL_ENOUGH:
+            await woken(self._heard, until)
+
+
+def _holds_several(frame: WorkerFrame) -> bool:
+    return len(frame.publishes) + len(frame.calls) + len(frame.replies) > 1
 
 
 async def _gather(outbox: WorkerOutbox, now: Callable[[], float]) -> None:
