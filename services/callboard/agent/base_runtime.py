@@ -19,6 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callboard.agent.agent import Agent, AgentMetadata
@@ -310,11 +311,12 @@ class BaseRuntime(ABC):
             cancellation_token.link_future(done)
         try:
             if not done.done():
-                deadline = self._deadline(timeout_s)
-                self._send(event, lambda error: resolve(done, error), message_id, deadline)
+                self._send(event, partial(resolve, done), message_id, _deadline(timeout_s))
             await done
-        finally:
+        except BaseException:
             hear(done)
+            raise
+        finally:
             if cancellation_token is not None:
                 cancellation_token.remove_callback(done.cancel)
 
@@ -331,7 +333,7 @@ class BaseRuntime(ABC):
         """
         self._check_size("event", event.content)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._send(event, lambda error: resolve(done, error), None, self._deadline(timeout_s))
+        self._send(event, partial(resolve, done), None, self._deadline(timeout_s))
         return done
 
     async def publish_many(
@@ -600,10 +602,7 @@ class BaseRuntime(ABC):
 
     def _deadline(self, timeout_s: float | None) -> float | None:
         """Until when a publish made now may wait for room; None in a turn: not at all."""
-        if self._runner.current_turn() is not None:
-            return None
-        timeout_s = DEFAULT_PUBLISH_TIMEOUT_S if timeout_s is None else timeout_s
-        return asyncio.get_running_loop().time() + min(max(timeout_s, 0.0), LONGEST_CALL_S)
+        return None if self._runner.current_turn() is not None else _deadline(timeout_s)
 
     def _send(
         self, event: Event, done: Done, message_id: str | None, deadline: float | None
@@ -703,6 +702,12 @@ class BaseRuntime(ABC):
                 msg = f"an intervention handler dropped the reply of {sender}"
                 raise MessageDroppedException(msg)
         return message
+
+
+def _deadline(timeout_s: float | None) -> float:
+    """Until when a publish made now, outside of a turn, may wait for room."""
+    timeout_s = DEFAULT_PUBLISH_TIMEOUT_S if timeout_s is None else timeout_s
+    return asyncio.get_running_loop().time() + min(max(timeout_s, 0.0), LONGEST_CALL_S)
 
 
 def _is_dropped(message: object) -> bool:

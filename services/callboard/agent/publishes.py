@@ -51,8 +51,8 @@ class UnconfirmedPublishes:
         """Those without an ending, in order."""
         return [publish for publish, _ in self._waiting.values()]
 
-    def confirm(self, frame: HostFrame) -> None:
-        """Tell those that ``frame`` answers.
+    def confirm(self, frame: HostFrame) -> int:
+        """Tell those that ``frame`` answers. How many of them had a deadline.
 
         Raises `ProtocolViolation` for a number never given.
         """
@@ -63,12 +63,19 @@ class UnconfirmedPublishes:
         refused = {refusal.number: refusal for refusal in frame.publishes_refused}
         through = range(self.confirmed + 1, frame.published_through + 1)
         self.confirmed = max(self.confirmed, frame.published_through)
+        take_out = self._waiting.pop
+        with_deadline = 0
         for number in (*through, *frame.published_beyond):
-            waiting = self._waiting.pop(number, None)
-            if waiting is not None:  # one beyond is answered before the line reaches it
-                self.answered_count += 1
-                refusal = refused.get(number)
-                waiting[1](None if refusal is None else error_of(refusal.code, refusal.reason))
+            waiting = take_out(number, None)
+            if waiting is None:
+                continue  # one beyond is answered before the line reaches it
+            publish, done = waiting
+            self.answered_count += 1
+            if publish.deadline is not None:
+                with_deadline += 1
+            refusal = refused.get(number) if refused else None
+            done(None if refusal is None else error_of(refusal.code, refusal.reason))
+        return with_deadline
 
     def fail(self, error: CallboardError) -> None:
         """Nobody will answer what is open."""
@@ -109,11 +116,21 @@ class OutsidePublishes:
     def publish(self, event: Event, done: Done, deadline: float) -> None:
         """Send ``event``, now or when it is its turn; ``done`` hears how it ends."""
         if self._under_way < self.limit and not self._held:
-            self._begin(event, done, deadline)
+            self._under_way += 1
+            self._send(event, done, deadline)
             return
         held = _Held(event, done, deadline)
         held.timer = asyncio.get_running_loop().call_at(deadline, self._give_up, held)
         self._held[held] = None
+
+    def ended(self, count: int) -> None:
+        """So many of those under way have ended."""
+        self._under_way -= count
+        while self._held and self._under_way < self.limit:
+            held, _ = self._held.popitem(last=False)
+            held.timer.cancel()
+            self._under_way += 1
+            self._send(held.event, held.done, held.deadline)
 
     def fail(self, error: CallboardError) -> None:
         """Nobody will take what is held."""
@@ -121,19 +138,6 @@ class OutsidePublishes:
             held, _ = self._held.popitem(last=False)
             held.timer.cancel()
             held.done(error)
-
-    def _begin(self, event: Event, done: Done, deadline: float) -> None:
-        self._under_way += 1
-
-        def ended(error: CallboardError | None) -> None:
-            self._under_way -= 1
-            done(error)
-            if self._held and self._under_way < self.limit:
-                held, _ = self._held.popitem(last=False)
-                held.timer.cancel()
-                self._begin(held.event, held.done, held.deadline)
-
-        self._send(event, ended, deadline)
 
     def _give_up(self, held: _Held) -> None:
         del self._held[held]

@@ -45,6 +45,9 @@ _WARNING = re.compile(
 )
 """What pydantic says around the reason when a value does not fit its field."""
 
+_SCALARS: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+"""Types by what pydantic's schemas call them, of which all values are written alike."""
+
 _MAX_REASON = 300
 """How much of an error's text is passed on: it can hold parts of the message."""
 
@@ -129,6 +132,7 @@ class DataclassJsonMessageSerializer(KnownSerializer[T]):
         schema = dataclass_schema(cls)
         # Of the configuration in the schema, floats in unions heed only what is said here again.
         self._write = SchemaSerializer(schema, CoreConfig(ser_json_inf_nan="constants")).to_json
+        self._scalars = _scalars_of(schema)
         self._read = SchemaValidator(schema).validate_json
 
     def deserialize(self, payload: bytes) -> T:
@@ -141,9 +145,33 @@ class DataclassJsonMessageSerializer(KnownSerializer[T]):
     def serialize(self, message: T) -> bytes:
         """Write one; `InvalidMessage` when a field holds what its type does not allow."""
         try:
+            # That warnings are errors takes pydantic most of its time to understand. There are none
+            # where all fields are scalars and hold just what they say.
+            if (
+                self._scalars
+                and type(message) is self.cls
+                and [*map(type, vars(message).values())] == self._scalars
+            ):
+                return self._write(message)
             return self._write(message, warnings="error")
         except PydanticSerializationError as error:
             raise unwritable(self.type_name, error) from error
+
+
+def _scalars_of(schema: Any) -> list[type]:
+    """The types of the fields of a dataclass, if all are plain scalars; else nothing."""
+    found: list[type] = []
+    root = schema["schema"]
+    if root["type"] != "dataclass" or root.get("slots") or "serialization" in root:
+        return []
+    for field in root["schema"]["fields"]:
+        inner = field["schema"]
+        if inner["type"] == "default":
+            inner = inner["schema"]
+        if len(inner) > 1 or inner["type"] not in _SCALARS:
+            return []
+        found.append(_SCALARS[inner["type"]])
+    return found
 
 
 class PydanticJsonMessageSerializer(KnownSerializer[ModelT]):

@@ -466,8 +466,10 @@ class WorkerRuntime(BaseRuntime):
         publish.deadline = deadline
         session = self._link.session
         if session is not None:  # otherwise the next one says it
-            session.outbox.publishes.append(publish)
-            self._link.wake()
+            publishes = session.outbox.publishes
+            publishes.append(publish)
+            if len(publishes) == 1:  # those before have woken it, or wait for the host's window
+                self._link.wake()
 
     def _send_call(self, call: Call) -> None:
         outbox = self._require_session().outbox
@@ -540,8 +542,9 @@ class WorkerRuntime(BaseRuntime):
 
     def _confirm(self, frame: HostFrame) -> None:
         outbox = self._require_session().outbox
-        self._publishes.confirm(frame)
+        outside_count = self._publishes.confirm(frame)  # in turns they have no deadline
         outbox.confirmed = self._publishes.answered_count
+        self._outside.ended(outside_count)
         if self._publishes.is_empty:
             self._all_confirmed.set()
         if outbox.publishes:
