@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextvars import Context, ContextVar
+from typing import Any, TypeVar
 
 import pytest
 
 from callboard.agent.in_context import InContext
+
+T = TypeVar("T")
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -20,24 +24,21 @@ async def paint(colour: str) -> tuple[str, str]:
     return before, COLOUR.get()
 
 
-def nothing() -> None:
-    """Whoever awaits it need not know that it waits."""
-
-
-async def test_it_says_when_it_waits() -> None:
-    """Before each wait, and outside of the context."""
-    seen: list[str] = []
-    COLOUR.set("outside")
-    await InContext(paint("red"), Context(), lambda: seen.append(COLOUR.get()))
-    assert seen == ["outside"]
+async def through(coroutine: Coroutine[Any, Any, T], context: Context) -> T:
+    """Run all of a coroutine in ``context``."""
+    try:
+        waited_for = context.run(coroutine.send, None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]  # what the coroutine returned
+    return await InContext(coroutine, context, waited_for)
 
 
 async def test_what_it_sets_stays_inside() -> None:
     """The context keeps what the coroutine set, over its waits; the task outside never sees it."""
     COLOUR.set("outside")
     context = Context()
-    assert await InContext(paint("red"), context, nothing) == ("none", "red")
-    assert await InContext(paint("blue"), context, nothing) == ("red", "blue")
+    assert await through(paint("red"), context) == ("none", "red")
+    assert await through(paint("blue"), context) == ("red", "blue")
     assert COLOUR.get() == "outside"
 
 
@@ -48,7 +49,7 @@ async def test_it_runs_in_the_task_that_awaits_it() -> None:
         await asyncio.sleep(0)
         return asyncio.current_task()
 
-    assert await InContext(task(), Context(), nothing) is asyncio.current_task()
+    assert await through(task(), Context()) is asyncio.current_task()
 
     async def too_long() -> str:
         try:
@@ -58,7 +59,7 @@ async def test_it_runs_in_the_task_that_awaits_it() -> None:
             return "in time"
         return "never"
 
-    assert await InContext(too_long(), Context(), nothing) == "in time"
+    assert await through(too_long(), Context()) == "in time"
 
 
 async def test_errors_pass_both_ways() -> None:
@@ -69,7 +70,7 @@ async def test_errors_pass_both_ways() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        await InContext(fail(), Context(), nothing)
+        await through(fail(), Context())
 
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.set_exception(KeyError("missing"))
@@ -81,7 +82,7 @@ async def test_errors_pass_both_ways() -> None:
             return str(error)
         return "nothing"
 
-    assert await InContext(handle(), Context(), nothing) == "'missing'"
+    assert await through(handle(), Context()) == "'missing'"
 
 
 async def test_cancellation_is_the_coroutines_to_see() -> None:
@@ -97,7 +98,7 @@ async def test_cancellation_is_the_coroutines_to_see() -> None:
             log.append(COLOUR.get())
 
     async def outer() -> None:
-        await InContext(clean_up(), Context(), nothing)
+        await through(clean_up(), Context())
 
     task = asyncio.create_task(outer())
     await asyncio.sleep(0)

@@ -183,28 +183,26 @@ class BaseRuntime(ABC):
         reply_type: type[Any] | None = None,
     ) -> Any:
         """Call one agent and wait for its reply; see `AgentRuntime.send_message`."""
-        token = cancellation_token or CancellationToken()
+        token = cancellation_token
         message_id = message_id or self._new_id()
-        call = await self._call(
-            message,
-            recipient,
-            sender=sender,
-            token=token,
-            message_id=message_id,
-            timeout_s=timeout_s,
-            reply_type=reply_type,
-        )
-        if self._tracer is None:
-            return await self._reply_to(call, token, recipient, reply_type)
-        span = self._tracer.call(call, message_id)
-        call.hop = span.context
+        self._expect(reply_type)
+        if self._interventions:
+            token = token or CancellationToken()
+            message = await self._intervene_on_send(message, sender, recipient, token, message_id)
+        call = self._call(message, message_id, recipient, sender, timeout_s=timeout_s)
+        span = None if self._tracer is None else self._tracer.call(call, message_id)
+        if span is not None:
+            call.hop = span.context
         try:
-            reply = await self._reply_to(call, token, recipient, reply_type)
+            reply = _succeeded(await self._calls.reply_to(call, token))
+            answer = self._decode(reply.payload, recipient, reply_type)
         except BaseException as error:
-            span.end(error)
+            if span is not None:
+                span.end(error)
             raise
-        span.end(None)
-        return reply
+        if span is not None:
+            span.end(None)
+        return answer
 
     async def stream_message(
         self,
@@ -220,15 +218,10 @@ class BaseRuntime(ABC):
         """Call one agent and take its replies as they come; see `AgentRuntime.stream_message`."""
         token = cancellation_token or CancellationToken()
         message_id = message_id or self._new_id()
-        call = await self._call(
-            message,
-            recipient,
-            sender=sender,
-            token=token,
-            message_id=message_id,
-            timeout_s=timeout_s,
-            reply_type=reply_type,
-        )
+        self._expect(reply_type)
+        if self._interventions:
+            message = await self._intervene_on_send(message, sender, recipient, token, message_id)
+        call = self._call(message, message_id, recipient, sender, timeout_s=timeout_s)
         call.credit = STREAM_WINDOW
         span = None if self._tracer is None else self._tracer.call(call, message_id)
         if span is not None:
@@ -249,23 +242,21 @@ class BaseRuntime(ABC):
             if span is not None:
                 span.end(error)
 
-    async def _call(
-        self,
-        message: Any,
-        recipient: AgentId,
-        *,
-        sender: AgentId | None,
-        token: CancellationToken,
-        message_id: str,
-        timeout_s: float | None,
-        reply_type: type[Any] | None,
-    ) -> Call:
-        """A call that is ready to be sent."""
+    def _expect(self, reply_type: type[Any] | None) -> None:
+        """Replies of this class may come."""
         if reply_type is not None and reply_type is not UnknownPayload:
             self._serializers.add_serializer(try_get_known_serializers_for_type(reply_type))
-        if self._interventions:
-            context = MessageContext(sender, None, True, token, message_id)  # noqa: FBT003 (a dataclass)
-            message = await self._intervene_on_send(message, context, recipient)
+
+    def _call(
+        self,
+        message: Any,
+        message_id: str,
+        recipient: AgentId,
+        sender: AgentId | None,
+        *,
+        timeout_s: float | None,
+    ) -> Call:
+        """A call that is ready to be sent."""
         payload = self._encode(message, message_id)
         timeout_s = min(self._call_timeout_s if timeout_s is None else timeout_s, LONGEST_CALL_S)
         if not timeout_s > 0:  # nor when it is no number
@@ -640,12 +631,6 @@ class BaseRuntime(ABC):
         traced = Event(content, event.topic_type, event.topic_source, event.sender, span.context)
         return traced, ended
 
-    async def _reply_to(
-        self, call: Call, token: CancellationToken, recipient: AgentId, expected: type[Any] | None
-    ) -> Any:
-        reply = _succeeded(await self._calls.reply_to(call, token))
-        return self._decode(reply.payload, recipient, expected)
-
     def _encode(self, message: Any, message_id: str) -> bytes:
         if message is None:
             envelope = _NONE._replace(message_id=message_id)
@@ -684,8 +669,14 @@ class BaseRuntime(ABC):
         return f"{_ids.getrandbits(128):032x}"
 
     async def _intervene_on_send(
-        self, message: Any, context: MessageContext, recipient: AgentId
+        self,
+        message: Any,
+        sender: AgentId | None,
+        recipient: AgentId,
+        token: CancellationToken,
+        message_id: str,
     ) -> Any:
+        context = MessageContext(sender, None, True, token, message_id)  # noqa: FBT003 (a dataclass)
         for handler in self._interventions:
             message = await handler.on_send(message, message_context=context, recipient=recipient)
             if _is_dropped(message):

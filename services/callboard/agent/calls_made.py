@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
+from math import inf
 from typing import Any
 
 from callboard.agent.cancellation import CancellationToken
@@ -18,6 +20,8 @@ HOST_GRACE_S = 5.0
 
 class CallsMade:
     """Pairs each call made here with its one ending.
+
+    One timer looks after the deadlines of all: most calls end long before theirs.
 
     ``send``, ``cancel`` and ``grant`` carry a call, the wish to end it, and room for further
     answers to it, to the host.
@@ -33,6 +37,8 @@ class CallsMade:
         self._cancel = cancel
         self._grant = grant
         self._open: dict[int, asyncio.Future[Reply] | StreamMade] = {}
+        self._late_at: dict[int, tuple[float, Call]] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._none_open = asyncio.Event()
         self._none_open.set()
         self._last_id = 0
@@ -42,7 +48,7 @@ class CallsMade:
         self._last_id += 1
         return self._last_id
 
-    async def reply_to(self, call: Call, token: CancellationToken) -> Reply:
+    async def reply_to(self, call: Call, token: CancellationToken | None) -> Reply:
         """Send ``call`` and wait for its reply.
 
         Raises:
@@ -51,12 +57,10 @@ class CallsMade:
             DeadlineExceeded: The host did not even say that the call was too late.
             CallboardError: The host was lost.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        self._open[call.id] = future
-        self._none_open.clear()
-        guard = loop.call_later(call.remaining_s + HOST_GRACE_S, resolve, future, _too_late(call))
-        token.link_future(future)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._begin(call, future)
+        if token is not None:
+            token.link_future(future)
         try:
             if not future.done():
                 self._send(call)
@@ -66,8 +70,8 @@ class CallsMade:
             hear(future)
             raise
         finally:
-            guard.cancel()
-            token.remove_callback(future.cancel)
+            if token is not None:
+                token.remove_callback(future.cancel)
             self._close(call)
 
     @contextmanager
@@ -77,11 +81,7 @@ class CallsMade:
         A block that is left before the last of them gives the call up: the handler is told.
         """
         answers = StreamMade(lambda count: self._grant(call.id, count))
-        self._open[call.id] = answers
-        self._none_open.clear()
-        guard = asyncio.get_running_loop().call_later(
-            call.remaining_s + HOST_GRACE_S, answers.fail, _too_late(call)
-        )
+        self._begin(call, answers)
         token.add_callback(answers.cancel)
         try:
             if not token.is_cancelled():
@@ -90,7 +90,6 @@ class CallsMade:
         finally:
             if not answers.has_ended:
                 self._cancel(call.id)
-            guard.cancel()
             token.remove_callback(answers.cancel)
             self._close(call)
 
@@ -114,19 +113,51 @@ class CallsMade:
     def fail(self, error: CallboardError) -> None:
         """Nobody will answer what is open."""
         for made in self._open.values():
-            if isinstance(made, StreamMade):
-                made.fail(error)
+            _fail(made, error)
+
+    # Inside.
+
+    def _begin(self, call: Call, made: asyncio.Future[Reply] | StreamMade) -> None:
+        self._open[call.id] = made
+        self._none_open.clear()
+        late_at = asyncio.get_running_loop().time() + call.remaining_s + HOST_GRACE_S
+        self._late_at[call.id] = late_at, call
+        if self._timer is None or late_at < self._timer.when():
+            self._look_at(late_at)
+
+    def _look_at(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(at, self._give_up_late_ones, context=Context())
+
+    def _give_up_late_ones(self) -> None:
+        self._timer = None
+        now, next_at = asyncio.get_running_loop().time(), inf
+        for late_at, call in self._late_at.values():
+            if late_at <= now:
+                _fail(self._open[call.id], _too_late(call))
             else:
-                resolve(made, error)
+                next_at = min(next_at, late_at)
+        if next_at < inf:
+            self._look_at(next_at)
 
     def _close(self, call: Call) -> None:
         del self._open[call.id]
+        del self._late_at[call.id]
         if not self._open:
             self._none_open.set()
 
 
 def _too_late(call: Call) -> DeadlineExceeded:
     return DeadlineExceeded(f"no reply from {call.target[0]}/{call.target[1]} in time")
+
+
+def _fail(made: asyncio.Future[Reply] | StreamMade, error: CallboardError) -> None:
+    if isinstance(made, StreamMade):
+        made.fail(error)
+    else:
+        resolve(made, error)
 
 
 def hear(future: asyncio.Future[Any]) -> None:

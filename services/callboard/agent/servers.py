@@ -79,41 +79,46 @@ class Servers:
 
         Each step of the loop serves those that were ready at its beginning, each for a slice.
         """
-        now, ready = asyncio.get_running_loop().time, self._ready
+        ready, left_count = self._ready, len(self._ready)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (for the type checker)
-        at, left_count = now(), len(ready)
         try:
             while ready and (self._going is task or self._going is None) and not task.cancelling():
                 self._going = task
                 if not left_count:
                     await asyncio.sleep(0)
-                    at, left_count = now(), len(ready)
+                    left_count = len(ready)
                     continue
-                left_count -= 1
-                activation = ready.popleft()
-                give_way_at = at + SLICE_S
-                try:
-                    while (turn := self._next_turn(activation, at, task)) is not None:
-                        await InContext(turn, Context(), self._wait)
-                        at = now()
-                        if at >= give_way_at or task.cancelling():
-                            break
-                finally:
-                    activation.server_count -= 1
-                if turn is not None and activation.mailbox.is_waiting:
-                    self.serve(activation)
-                self._left(activation)
-                if self._going is not task:
-                    left_count = 0
+                await self._serve(ready.popleft(), task)
+                left_count = left_count - 1 if self._going is task else 0
         finally:
             if self._going is task:
                 self._go_on_without()
 
-    def _wait(self) -> None:
-        """The turn that runs has to wait."""
-        if self._going is asyncio.current_task():
-            self._go_on_without()
+    async def _serve(self, activation: Activation, task: asyncio.Task[Any]) -> None:
+        """Run what is in a mailbox, until nothing may run, or its slice is over."""
+        now = asyncio.get_running_loop().time
+        at = now()
+        give_way_at = at + SLICE_S
+        try:
+            while (turn := self._next_turn(activation, at, task)) is not None:
+                context = Context()
+                try:
+                    waited_for = context.run(turn.send, None)
+                except StopIteration:
+                    pass
+                else:
+                    if self._going is task:
+                        self._go_on_without()
+                    await InContext(turn, context, waited_for)
+                at = now()
+                if at >= give_way_at or task.cancelling():
+                    break
+        finally:
+            activation.server_count -= 1
+        if turn is not None and activation.mailbox.is_waiting:
+            self.serve(activation)
+        self._left(activation)
 
     def _go_on_without(self) -> None:
         """The task that goes from agent to agent goes no further."""

@@ -451,25 +451,16 @@ class TurnRunner:
             return None
         if mailbox.max_concurrency > 1 and mailbox.is_waiting:
             self._go_on(activation)
-        return self._run(activation, item, task)
-
-    def _left(self, activation: Activation) -> None:
-        """A task serves the agent no more."""
-        if self._activations.is_busy(activation):  # otherwise the end of its turn was checked
-            self._check(activation)
-
-    def _run(
-        self,
-        activation: Activation,
-        item: tuple[Delivery, Incoming] | Call,
-        task: asyncio.Task[Any],
-    ) -> Coroutine[Any, Any, None]:
-        """Run the turn that the mailbox has begun, in ``task``."""
         if isinstance(item, Call):
             return self._run_call(self._begin_call(activation, item), item)
         delivery, incoming = item
         turn = self._begin(activation, delivery.turn, delivery)
         return self._run_event(turn, delivery, incoming, task)
+
+    def _left(self, activation: Activation) -> None:
+        """A task serves the agent no more."""
+        if self._activations.is_busy(activation):  # otherwise the end of its turn was checked
+            self._check(activation)
 
     def _begin_call(self, activation: Activation, call: Call) -> Turn:
         self._waiting_calls.pop(call.id, None)
@@ -543,7 +534,9 @@ class TurnRunner:
         result = await self._handle(turn, message, context)
         if inspect.isasyncgen(result):
             return await self._stream(turn, call, result, context)
-        return Reply(call.id, await self._answer(turn, result, context))
+        if self._on_response is not None:
+            result = await self._on_response(result, turn.activation.agent_id, context.sender)
+        return Reply(call.id, self.payloads.write(result))
 
     async def _stream(
         self, turn: Turn, call: Call, answers: AsyncGenerator[Any, Any], context: MessageContext
@@ -555,17 +548,14 @@ class TurnRunner:
             raise CantHandleException(msg)
 
         async def send(answer: Any) -> None:
-            payload = await self._answer(turn, answer, context)
+            if self._on_response is not None:
+                answer = await self._on_response(answer, agent_id, context.sender)
+            payload = self.payloads.write(answer)
             if turn.era == self._endings.era:
                 self._output.reply(Reply(call.id, payload, last=False))
 
         await run_through(answers, send, turn.credit)
         return Reply(call.id)
-
-    async def _answer(self, turn: Turn, result: Any, context: MessageContext) -> bytes:
-        if self._on_response is not None:
-            result = await self._on_response(result, turn.activation.agent_id, context.sender)
-        return self.payloads.write(result)
 
     async def _handle(self, turn: Turn, message: Any, context: MessageContext) -> Any:
         activation = turn.activation
