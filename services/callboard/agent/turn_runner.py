@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Coroutine, Sequence
-from contextlib import nullcontext
 from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -68,8 +67,6 @@ if TYPE_CHECKING:
     from callboard.agent.tracing import Tracer
 
 log = Logger(__name__)
-
-UNLIMITED = nullcontext()
 
 
 class TurnRunner:
@@ -501,10 +498,11 @@ class TurnRunner:
         envelope, message = incoming.decoded()
         context = context_of_event(delivery, envelope, turn.token)
         timeout_s = self._policy_of(turn).turn_timeout_s
-        with UNLIMITED if timeout_s is None else limited(turn, timeout_s):
-            result = await self._handle(turn, message, context)
-            if result is not None and inspect.isasyncgen(result):
-                await run_through(result, send_nowhere, None)
+        if timeout_s is None:
+            await self._handle(turn, message, context)
+        else:
+            with limited(turn, timeout_s):
+                await self._handle(turn, message, context)
 
     def _policy_of(self, turn: Turn) -> Policy:
         factory = self._instances.factories.get(turn.activation.agent_id.type)
@@ -561,12 +559,15 @@ class TurnRunner:
         activation = turn.activation
         agent = activation.instance or await self._instances.of(activation)
         try:
-            return await agent.on_message(message, context)
+            result = await agent.on_message(message, context)
         except (CantHandleException, Reject, RemoteAgentError):
             raise
         except Exception as error:
             # Also one of Callboard's own: an agent that finds no other agent was itself found.
             raise raised_by_agent(error) from error
+        if result is not None and not context.is_rpc and inspect.isasyncgen(result):
+            await run_through(result, send_nowhere, None)
+        return result
 
     def _begin(self, activation: Activation, turn_id: TurnId, delivery: Delivery | None) -> Turn:
         turn = Turn(activation, turn_id, delivery, self)
