@@ -60,14 +60,15 @@ def context_of_event(
     delivery: Delivery, envelope: Envelope, token: CancellationToken
 ) -> MessageContext:
     """What the handler of an event is told. Raises `InvalidIdentifier` for a topic that is none."""
-    return MessageContext(
-        sender=_sender_of(envelope.sender),
-        topic_id=_topic_id(*envelope.topic) if envelope.topic else None,
-        is_rpc=False,
-        cancellation_token=token,
-        message_id=envelope.message_id,
-        attempt=delivery.failed_turns + 1,
-        _make_key=partial(key_of_event, delivery, envelope.message_id),
+    message_id, topic = envelope.message_id, envelope.topic
+    return MessageContext(  # by position: names cost every turn as much again
+        _sender_of(envelope.sender),
+        _topic_id(*topic) if topic else None,
+        False,  # noqa: FBT003 (see above)
+        token,
+        message_id,
+        delivery.failed_turns + 1,
+        partial(key_of_event, delivery, message_id),
     )
 
 

@@ -62,8 +62,7 @@ class Servers:
 
     def serve(self, activation: Activation) -> None:
         """Something waits for an agent: serve it, by one task more if it may have that."""
-        may_have = activation.mailbox.max_concurrency
-        if activation.server_count < may_have and self._tasks is not None:
+        if self._tasks is not None and activation.server_count < activation.mailbox.max_concurrency:
             activation.server_count += 1
             self._ready.append(activation)
             if self._going is None:

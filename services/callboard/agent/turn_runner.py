@@ -606,7 +606,8 @@ class TurnRunner:
                 self._endings.give_back(activation)
         if not turn.unconfirmed:
             self.tell(turn)
-        if activation.mailbox.is_waiting:
+        mailbox = activation.mailbox
+        if mailbox.is_waiting and activation.server_count < mailbox.max_concurrency:
             self._go_on(activation)
 
     def _close_turn(self, turn: Turn) -> None:
