@@ -56,6 +56,43 @@ async def test_agents_with_much_to_do_take_turns_with_others(
     assert seen.index("other") <= 2
 
 
+async def test_turns_that_do_not_wait_share_a_task() -> None:
+    """A task for each agent would cost more than most turns."""
+    tasks: set[asyncio.Task[Any] | None] = set()
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        tasks.add(asyncio.current_task())
+
+    async with running(do) as stage:
+        for number in range(10):
+            stage.deliver("event", ("agent", f"{number}"))
+            stage.deliver("event", ("agent", f"{number}"))
+        await stage.until_told(20)
+    assert len(tasks) == 1
+
+
+async def test_a_turn_that_waits_holds_up_its_own_agent_only() -> None:
+    """Other agents are served meanwhile, also those that became ready before it waited."""
+    go_on = asyncio.Event()
+    seen: list[str] = []
+
+    async def do(agent: Doing, message: str, ctx: MessageContext) -> None:
+        if message == "waits":
+            await go_on.wait()
+        seen.append(f"{agent.id.key} {message}")
+
+    async with running(do) as stage:
+        for message in ("waits", "next"):
+            for key in ("one", "two"):
+                stage.deliver(message, ("agent", key))
+        stage.deliver("at once", ("agent", "three"))
+        await stage.until_told(1)
+        assert seen == ["three at once"]
+        go_on.set()
+        await stage.until_told(5)
+    assert sorted(seen[1:]) == ["one next", "one waits", "two next", "two waits"]
+
+
 async def test_a_handler_that_swallows_its_cancellation_is_the_last_to_run() -> None:
     """When the runner stops, no further turn begins, whatever the handler that runs does."""
     seen: list[str] = []
