@@ -55,7 +55,9 @@ class Servers:
 
     def stop(self) -> None:
         """Begin no further turn. Those that run are for the group to cancel."""
-        self._tasks = None
+        self._tasks = self._going = (
+            None  # a task that is cancelled before its first step says nothing
+        )
         for activation in self._ready:
             activation.server_count -= 1
         self._ready.clear()
