@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar, final
 
 from callboard.agent.agent import Agent, AgentMetadata
@@ -175,9 +168,9 @@ class BaseAgent(ABC, Agent):
         self._runtime = runtime
 
     @final
-    def on_message(self, message: Any, ctx: MessageContext) -> Coroutine[Any, Any, Any]:
+    async def on_message(self, message: Any, ctx: MessageContext) -> Any:
         """For runtimes: handle one message."""
-        return self.on_message_impl(message, ctx)
+        return await self.on_message_impl(message, ctx)
 
     @abstractmethod
     async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
