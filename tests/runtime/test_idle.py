@@ -252,7 +252,7 @@ async def of_kind(
             yield runtime, runtime, runtime._broker
         return
     broker = Broker(1, BrokerLimits())
-    monkeypatch.setattr("callboard.host.host.Broker", lambda *_: broker)
+    monkeypatch.setattr("callboard.host.host.Broker", lambda *_, **_more: broker)
     async with (
         Host(port=0) as host,
         WorkerRuntime(host.address) as client,
