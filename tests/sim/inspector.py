@@ -73,6 +73,8 @@ class Inspector:
                 for each in queue.waiting:
                     tally.count(each.agent, each.event)
                 self._count_behind(queue, tally)
+        assert not broker._deliveries._handed
+        assert not broker._deliveries._new
         assert broker._backlogs.bytes == tally.behind_bytes + sum(coming.values())
         self._check_lanes(tally)
         assert broker.waiting_count == tally.waiting

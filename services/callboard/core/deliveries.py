@@ -110,6 +110,7 @@ class Deliveries:
         self._burials: deque[Burial] = deque()
         self._burial_room = BURIED_AT_ONCE
         self._new: dict[AgentQueue, AgentTypeState] = {}
+        self._handed: dict[HostOutbox, list[Delivery]] = {}
         self.waiting_count = 0
 
     @property
@@ -181,21 +182,11 @@ class Deliveries:
         self._new[queue] = state
 
     def hand_out_new(self, now: float) -> None:
-        """Hand out what was enqueued: one step by agent, however many events it got.
-
-        A session gets them in the order of their positions: an event for several of its agents
-        leaves once.
-        """
+        """Hand out what was enqueued: one step by agent, however many events it got."""
         new, self._new = self._new, {}
-        handed: dict[HostOutbox, list[Delivery]] = {}
         for queue, state in new.items():
-            if (taken := self._take_out(state, queue, now)) is not None:
-                outbox, deliveries = taken
-                handed.setdefault(outbox, []).extend(deliveries)
-        for outbox, deliveries in handed.items():
-            deliveries.sort(key=_position)
-            for delivery in deliveries:
-                outbox.deliver(delivery)
+            self.hand_out(state, queue, now)
+        self._deliver()
 
     def restore(self, delivery: Delivery, now: float) -> None:
         """``delivery`` waited when the former host ended."""
@@ -298,44 +289,39 @@ class Deliveries:
             if state is not None:
                 self.hand_out(state, queue, now)
         self._backlogs.end()
+        self._deliver()
 
     def hand_out(self, state: AgentTypeState, queue: AgentQueue, now: float) -> None:
-        """Hand out what waits in ``queue``, as far as its agent and its session have room."""
-        if (taken := self._take_out(state, queue, now)) is not None:
-            outbox, deliveries = taken
-            for delivery in deliveries:
-                outbox.deliver(delivery)
+        """Hand out what waits in ``queue``, as far as its agent and its session have room.
 
-    def _take_out(
-        self, state: AgentTypeState, queue: AgentQueue, now: float
-    ) -> tuple[HostOutbox, Sequence[Delivery]] | None:
-        """What is out from now on, and the outbox to deliver it; None: there is no place for it."""
+        `_deliver` follows, after all that is handed out in one step.
+        """
         waiting, behind = queue.waiting, queue.behind
         if not (waiting or behind) or queue.is_listed or queue.not_before:
-            return None
+            return
         session = state.grants.open_to(queue.partition)
         if session is None:
-            return None
+            return
         out = queue.out
         lane = session.lanes[state.name]
         if session.is_parted:
             lane.ready.append(queue)
             queue.is_listed = True
-            return None
+            return
         share = queue.share(self._agent_share, lane.turns_at_once, self._ahead_s, now)
         count = min(len(waiting), share - len(out), lane.room)
-        taken: list[Delivery] = []
         if count > 0:
             grant = state.grants.grant_of(queue.partition)
             if not out:
                 queue.since = now
+            handed = self._handed.setdefault(session.outbox, [])
             for _ in range(count):
                 delivery = waiting.popleft()
                 delivery.attempt += 1
                 delivery.grant = grant
                 out.append(delivery)
                 self._out[delivery.position] = (delivery, queue, state)
-                taken.append(delivery)
+                handed.append(delivery)
             lane.room -= count
             state.queues.waiting_count -= count
             self.waiting_count -= count
@@ -349,7 +335,17 @@ class Deliveries:
             is_needed = has_room and not waiting
             if is_needed or self._backlogs.has_room(state):
                 self._backlogs.want(queue)
-        return session.outbox, taken
+
+    def _deliver(self) -> None:
+        """Say what was handed out.
+
+        A session gets it in the order of positions: an event for several of its agents leaves once.
+        """
+        handed, self._handed = self._handed, {}
+        for outbox, deliveries in handed.items():
+            deliveries.sort(key=_position)
+            for delivery in deliveries:
+                outbox.deliver(delivery)
 
     def begin(self, session: Session, deliveries: Iterable[DeliveryId]) -> None:
         """The turns of ``deliveries`` are about to begin. What is not out at ``session`` is not."""
@@ -411,6 +407,7 @@ class Deliveries:
             if queue.ended:
                 state.queues.learn(queue, now)
             self._go_on(state, lanes[state.name], queue, now)
+        self._deliver()
         if self._intake.waiting_count:
             for state in touched.values():
                 self._intake.serve(state.load, now)
@@ -432,6 +429,7 @@ class Deliveries:
             if state and queue and 0 < queue.not_before <= now:
                 queue.not_before = 0.0
                 self.hand_out(state, queue, now)
+        self._deliver()
 
     # What becomes of grants.
 
@@ -476,6 +474,7 @@ class Deliveries:
         """``partition`` has a new holder, who gets all that waited."""
         for queue in state.queues.in_partition(partition):
             self.hand_out(state, queue, now)
+        self._deliver()
 
     def resume(self, session: Session, now: float) -> None:
         """``session`` has a stream again: hand out what waited for that."""
@@ -483,6 +482,7 @@ class Deliveries:
             state = self._types.get(name)
             if state is not None:
                 self._serve(state, lane, now)
+        self._deliver()
 
     def end_grant(self, state: AgentTypeState, partition: int, lane: Lane, now: float) -> None:
         """Nobody holds ``partition`` any more: take back what is out.
@@ -497,6 +497,7 @@ class Deliveries:
             if queue.out:
                 lane.room += self._take_back(state, queue)
         self._serve(state, lane, now)
+        self._deliver()
 
     def close_lane(
         self,
