@@ -61,11 +61,11 @@ class Speaker:
         self.outbox = WorkerOutbox(2048)
         self._number = 0
 
-    async def publish(self, count: int) -> None:
+    async def publish(self, count: int, content: bytes = b"event") -> None:
         """So many at once; what waits for nothing then has left."""
         for _ in range(count):
             self._number += 1
-            self.outbox.publishes.append(Publish(self._number, Event(b"event", "t", "s")))
+            self.outbox.publishes.append(Publish(self._number, Event(content, "t", "s")))
         self.connection.wake()
         await steps()
 
@@ -116,3 +116,11 @@ async def test_a_worker_that_leaves_lingers_no_longer(monkeypatch: pytest.Monkey
         await speaker.publish(2)
         await speaker.publish(1)
     assert line.counts == [2, 1]
+
+
+async def test_large_events_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame costs little beside them."""
+    async with speaking(monkeypatch) as (speaker, line):
+        await speaker.publish(3, b"." * connection.LARGE_BYTES)
+        await speaker.publish(1)
+        assert line.counts == [3, 1]

@@ -66,9 +66,10 @@ GATHER_S = 0.004
 
 LINGER_S = 0.001
 FULL_ENOUGH = 32
+LARGE_BYTES = 32 << 10
 """After a frame with several items one with fewer than so many waits until the host has said
 something, for so long at most. Events that come one by one would leave in frames of two or three
-each, which take many times the time of an event in a full frame.
+each, which take many times the time of an event in a full frame. One so large is worth a frame.
 """
 
 STREAM_ERRORS = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
@@ -307,7 +308,10 @@ class Connection:
 
 
 def _holds_several(frame: WorkerFrame) -> bool:
-    return len(frame.publishes) + len(frame.calls) + len(frame.replies) > 1
+    publishes = frame.publishes
+    if publishes and len(publishes[0].event.content) >= LARGE_BYTES:
+        return False
+    return len(publishes) + len(frame.calls) + len(frame.replies) > 1
 
 
 async def _gather(outbox: WorkerOutbox, now: Callable[[], float]) -> None:
