@@ -159,6 +159,24 @@ async def test_what_is_behind_is_read_in_pages(place: Place) -> None:
         assert {(each.agent, each.attempt, each.grant) for each in pages[0]} == {(TWO[0], 0, None)}
 
 
+async def test_what_is_behind_for_odd_keys_is_read_for_them_alone(place: Place) -> None:
+    """Whatever stands in a key, and before a NUL in it."""
+    keys = ["\0", "\x1f", " ", "'\"", "1", "1.0", "\\u0000", "a", "a\0b", "null", "{", "\U0001f600"]
+    queues = [AgentQueue(("a", key), 0) for key in keys]
+    for number, queue in enumerate(queues):
+        behind = append(number, queue.agent)
+        behind.behind = {queue.agent: queue}
+        await place.engine.commit(Commit(appends=[behind]))
+    await place.reopen()
+
+    found: list[str] = []
+    while page := await place.engine.backlogs(beyond=("a", found[-1]) if found else None):
+        found += [each.agent[1] for each in page]
+    assert found == keys
+    pages = await place.engine.pages([PageRequest(queue, 0, 9) for queue in queues])
+    assert [[each.agent[1] for each in page] for page in pages] == [[key] for key in keys]
+
+
 async def test_what_was_behind_is_at_hand_for_the_next_host(place: Place) -> None:
     """As soon as a commit says so, and not before."""
     behind = append(1, *TWO)

@@ -16,7 +16,7 @@ from callboard.engine.sqlite_rows import MAX_INTEGER
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from callboard.core.backlogs import PageRequest
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from callboard.core.event import Address
     from callboard.engine.sqlite_rows import NewEvent, Row, Rows, Value
 
-_INSERTED = (256, 32, 4, 1)
-"""How many rows a statement inserts: few statements a commit, and few texts of them to prepare.
+_AT_ONCE = (256, 32, 4, 1)
+"""How many rows a statement is given: few statements a commit, and few texts of them to prepare.
 
 Whenever a statement is at work the event loop may take the interpreter, and keep it for 5 ms: a
 statement a row can cost that much a row.
@@ -36,17 +36,18 @@ _SELECT_DELIVERIES = """
 """
 
 _SELECT_BACKLOGS = """
-    SELECT json_group_array(json_array(json_extract(request.value, '$[0]'), position, event_id,
-    agent_type, agent_key, failed_turns, losses, bytes))
-    FROM json_each(?2) AS request, delivery WHERE position IN (
+    WITH request (number, type, key, beyond) AS (VALUES {requests})
+    SELECT json_group_array(json_array(number, position, event_id, delivery.agent_type,
+    delivery.agent_key, failed_turns, losses, bytes)) FROM request, delivery WHERE position IN (
         SELECT position FROM delivery AS of_agent WHERE is_behind
-        AND of_agent.agent_type = json_extract(request.value, '$[1]')
-        AND of_agent.agent_key = json_extract(request.value, '$[2]')
-        AND of_agent.position > json_extract(request.value, '$[3]')
-        ORDER BY position LIMIT ?1
+        AND of_agent.agent_type = request.type AND of_agent.agent_key = request.key
+        AND of_agent.position > request.beyond ORDER BY position LIMIT ?
     )
 """
-"""The first so many behind a position, for some agents."""
+"""The first so many behind a position, for some agents.
+
+They are no JSON, of which SQLite reads no text beyond a NUL.
+"""
 
 _EVENT = """
     id, kept_at, topic_type, topic_source, sender_type, sender_key, traceparent, tracestate
@@ -223,18 +224,8 @@ class SqliteStore:
                 )
 
     def _insert(self, table: str, rows: Sequence[Row], form: str = "") -> None:
-        if not rows:
-            return
-        form = form or f"(?{', ?' * (len(rows[0]) - 1)})"
-        done = 0
-        for count in _INSERTED:
-            while len(rows) - done >= count:
-                values = ", ".join([form] * count)
-                self._execute(
-                    f"INSERT INTO {table} VALUES {values}",  # noqa: S608 (our own names)
-                    [value for row in rows[done : done + count] for value in row],
-                )
-                done += count
+        for forms, values in _batches(rows, form):
+            self._execute(f"INSERT INTO {table} VALUES {forms}", values)  # noqa: S608 (our own names)
 
     # What is found.
 
@@ -303,12 +294,13 @@ class SqliteStore:
     def pages(self, requests: Sequence[PageRequest], behind_s: float) -> list[list[Delivery]]:
         """See `Engine.pages`."""
         found: list[list[Any]] = []
-        by_limit: dict[int, list[tuple[int, *tuple[Value, ...]]]] = {}
+        by_limit: dict[int, list[Row]] = {}
         for number, request in enumerate(requests):
             limit = 1 << (request.limit - 1).bit_length()  # few limits: a statement has but one
             by_limit.setdefault(limit, []).append((number, *request.agent, request.beyond))
         for limit, some in by_limit.items():
-            found += self._read_all(_SELECT_BACKLOGS, limit, json.dumps(some))
+            for form, values in _batches(some):
+                found += self._read_all(_SELECT_BACKLOGS.format(requests=form), *values, limit)
         pages: list[list[list[Any]]] = [[] for _ in requests]
         for number, *row in sorted(found):
             pages[number].append(row)
@@ -413,6 +405,17 @@ class SqliteStore:
         (found,) = self._execute(select, values).fetchone()
         rows: list[list[Any]] = json.loads(found)
         return rows
+
+
+def _batches(rows: Sequence[Row], form: str = "") -> Iterator[tuple[str, list[Value]]]:
+    """What a statement is given, so many of ``rows`` at a time: its placeholders, and the values."""
+    done = 0
+    for count in _AT_ONCE:
+        while len(rows) - done >= count:
+            some = rows[done : done + count]
+            each = form or f"(?{', ?' * (len(some[0]) - 1)})"
+            yield ", ".join([each] * count), [value for row in some for value in row]
+            done += count
 
 
 def _event_of(row: Sequence[Any], content: bytes, behind_s: float) -> tuple[Event, float]:
