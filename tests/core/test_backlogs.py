@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from callboard.core.backlogs import PAGE, Backlog
 from callboard.core.broker import BrokerLimits
 from callboard.core.event import Delivery, Event
@@ -139,8 +141,8 @@ def test_what_is_behind_for_a_type_that_ends_becomes_dead_letters() -> None:
     assert not stage.behind
 
 
-def test_what_is_being_kept_when_its_type_ends_is_at_hand_for_the_next() -> None:
-    """The engine was told that it is behind, and is told that it is not."""
+def test_what_is_being_kept_when_its_type_ends_is_behind_for_the_next() -> None:
+    """It is not handed out before the engine knows that it is at hand."""
     stage = stage_of(4)
     stage.worker("former", "a").leave()
     publisher = stage.worker("p")
@@ -156,8 +158,76 @@ def test_what_is_being_kept_when_its_type_ends_is_at_hand_for_the_next() -> None
     stage.broker.committed(commit, numbers, stage.now)
     stage.keep()
 
-    assert told(worker.deliveries()) == ["a/x #11.1"]
+    assert told(worker.deliveries()) == []
+    assert handle(worker) == ["a/x #11.1"]
+
+
+def test_what_is_being_kept_when_its_type_ends_for_good_becomes_a_dead_letter() -> None:
+    """The engine was told that it is behind, and is told that it is not."""
+    stage = stage_of(4)
+    stage.worker("former", "a").leave()
+    publisher = stage.worker("p")
+    publisher.publish(*["x"] * 10)
+    publisher.publish("x", kept=False)
+    commit = stage.broker.take_commit()
+    assert commit is not None
+    stage.broker.remove_type("a", stage.now)
+    numbers = stage.engine.commit_now(commit)
+    stage._keep_behind(commit, numbers)
+
+    stage.broker.committed(commit, numbers, stage.now)
+    stage.keep()
+
     assert 11 not in stage.behind
+    assert 11 in [each.delivery.position for each in stage.dead]
+
+
+def test_nothing_is_at_hand_before_what_is_left_of_a_former_type() -> None:
+    """The next host would hand it out first: it finds but the name of the type."""
+    stage = stage_of(4)
+    stage.worker("former", "a").leave()
+    publisher = stage.worker("p")
+    publisher.publish(*["x"] * 10)
+    stage.broker.remove_type("a", stage.now)
+    worker = stage.worker("w", "a")
+
+    publisher.publish("x")
+
+    assert 11 in stage.behind
+    assert not worker.deliveries()
+    stage.read()
+    stage.wait(0)
+    stage.keep()
+    assert told(worker.deliveries()) == ["a/x #11.1"]
+    publisher.publish("y")
+    assert 12 not in stage.behind
+    assert stage.broker.queued_bytes == 2 * SIZE
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_of_many_agents_all_becomes_dead_letters_in_few_steps(is_known: bool) -> None:
+    """Of each little is behind: that of many is read at once."""
+    stage = stage_of(4)
+    event = Event(b"event", "a", "x")
+    types = (KeptType("a", (("type", "a"),)),) if is_known else ()
+    stage.broker.restore(Kept(1, types), stage.now)
+    agents = {number: ("a", f"k{number}") for number in range(1, 1001)}
+    stage.behind = {each: Delivery(each, agent, event) for each, agent in agents.items()}
+    size = len(event.content)
+    stage.broker.restore_backlogs(
+        [Backlog(agent, 1, size, each, 0.0) for each, agent in agents.items()], stage.now
+    )
+    if is_known:
+        stage.broker.remove_type("a", stage.now)
+
+    for _ in range(4):
+        stage.wait(0)
+        stage.read()
+    stage.keep()
+
+    assert sorted(each.delivery.position for each in stage.dead) == list(range(1, 1001))
+    assert stage.broker.is_idle
+    assert stage.broker.queued_bytes == 0
 
 
 def test_a_dead_letter_is_replayed_behind_what_is_behind() -> None:

@@ -76,6 +76,8 @@ class Inspector:
         assert not broker._deliveries._handed
         assert not broker._deliveries._new
         assert broker._backlogs.bytes == tally.behind_bytes + sum(coming.values())
+        of_types = sum(state.queues.behind_bytes for state in broker.types)
+        assert sum(broker._backlogs._left.values()) == broker._backlogs.bytes - of_types
         self._check_lanes(tally)
         assert broker.waiting_count == tally.waiting
         assert broker.in_flight_count == sum(tally.out.values())

@@ -13,7 +13,8 @@ It is queued when the engine knows: so the next host finds at hand whatever a wo
 Invariants:
 
 * What is behind for an agent comes after all that is at hand for it: as long as anything of it is
-  behind, what is published for it goes behind as well.
+  behind, what is published for it goes behind as well. So it does as long as anything is left of a
+  type of its name that has ended.
 * An agent type has at hand what is free, at most (dynamic thresholds of shared buffers): one type
   takes half of the memory, ten a tenth each, and there is always some for one more. What its
   workers have room for comes on top of that, or it would never come.
@@ -106,13 +107,15 @@ class Backlogs:
         self._wanted: dict[AgentQueue, None] = {}
         self._undecided: Counter[str] = Counter()  # bytes by type, of the commit that is given
         self._undecided_bytes = 0
+        self._left: Counter[str] = Counter()  # bytes behind of types that have ended, by name
         self._is_reading = False
         self.bytes = 0
 
     def has_room(self, state: AgentTypeState) -> bool:
         """Whether more of the type may be at hand, beyond what is about to be handed out."""
         at_hand = self._loads.bytes - self.bytes - self._undecided_bytes
-        of_type = state.load.bytes - state.queues.behind_bytes - self._undecided[state.name]
+        behind = state.queues.behind_bytes + self._left[state.name]
+        of_type = state.load.bytes - behind - self._undecided[state.name]
         return of_type < self._limit - at_hand
 
     # What goes behind.
@@ -160,7 +163,9 @@ class Backlogs:
         state = self._types.get(agent[0])
         if state is None or state.is_exclusive or not state.takes_events:
             return None
-        if self._queue_behind(agent) is None and self.has_room(state):
+        # After what is left of a former type of its name as well: the next host may find both.
+        is_last = self._left[agent[0]] or self._queue_behind(agent) is not None
+        if not is_last and self.has_room(state):
             return None
         queues = state.queues
         queue = queues.of(agent)
@@ -175,35 +180,44 @@ class Backlogs:
         queue = None if state is None else state.queues.find(agent[1])
         return queue if queue is not None and (queue.behind or queue.coming) else None
 
-    def keep(self, queue: AgentQueue, position: int, event: Event, now: float) -> bool:
-        """The engine has one more of ``queue``, behind.
+    def keep(self, queue: AgentQueue, position: int, event: Event, now: float) -> AgentQueue | None:
+        """The engine has one more of ``queue``, behind; the queue that it is behind.
 
-        False, and it is at hand, as the engine is to know, when the type has ended meanwhile.
+        That is another one when a type of that name has begun anew meanwhile. None, and it is at
+        hand, as the engine is to know, when the type has ended.
         """
         queue.coming -= 1
         if not self._is_of_type(queue):
-            self.bytes -= bytes_of(event)
-            self._agenda.commit.at_hand.append(position)
-            return False
+            size = bytes_of(event)
+            self._forget(queue, size)
+            state = self._types.get(queue.agent[0])
+            if state is None or state.is_exclusive or not state.takes_events:
+                self._agenda.commit.at_hand.append(position)
+                return None
+            queue = state.queues.of(queue.agent)
+            state.queues.behind_bytes += size
+            self.bytes += size
         if not queue.behind:
             queue.loaded, queue.behind_since = position - 1, now
         queue.behind += 1
-        return True
+        return queue
 
     def spare(self, queue: AgentQueue, event: Event) -> None:
         """One that was assigned is not to be kept after all."""
-        size = bytes_of(event)
         queue.coming -= 1
-        self.bytes -= size
-        state = self._types.get(queue.agent[0])
-        if state is not None and self._is_of_type(queue):
-            state.queues.behind_bytes -= size
+        self._forget(queue, bytes_of(event))
 
     def restore(self, queue: AgentQueue, backlog: Backlog, size: int) -> None:
         """The former host has left ``backlog``, which takes room for ``size``."""
         queue.behind, queue.behind_since = backlog.count, backlog.since
         queue.loaded = backlog.first_position - 1
         self.bytes += size
+        if not self._is_of_type(queue):
+            self._left[queue.agent[0]] += size
+
+    def end_type(self, state: AgentTypeState) -> None:
+        """The type has ended: what is behind is left of it."""
+        self._left[state.name] += state.queues.behind_bytes
 
     # What comes back.
 
@@ -254,14 +268,23 @@ class Backlogs:
         queue.behind -= len(deliveries)
         queue.loaded, queue.behind_since = deliveries[-1].position, deliveries[-1].enqueued_at
         queue.waiting.extend(deliveries)
-        self.bytes -= size
-        state = self._types.get(queue.agent[0])
-        if state is not None and self._is_of_type(queue):
-            state.queues.behind_bytes -= size
+        self._forget(queue, size)
 
     def end(self) -> None:
         """All that was read in one go is queued: the next may begin."""
         self._is_reading = False
+
+    def _forget(self, queue: AgentQueue, size: int) -> None:
+        """Of what is behind ``queue``, so much is not any more."""
+        self.bytes -= size
+        name = queue.agent[0]
+        state = self._types.get(name)
+        if state is not None and self._is_of_type(queue):
+            state.queues.behind_bytes -= size
+            return
+        self._left[name] -= size
+        if not self._left[name]:
+            del self._left[name]
 
     def _is_of_type(self, queue: AgentQueue) -> bool:
         """Whether the type is still the one of which ``queue`` is."""

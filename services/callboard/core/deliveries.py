@@ -23,6 +23,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -210,8 +211,10 @@ class Deliveries:
         queues.waiting_count += backlog.count
         self.waiting_count += backlog.count
         if state is None:
-            detail = "its agent type ended before it was handed out"
-            self._burials.append(Burial(deque([queue]), "no_such_type", detail, now, None))
+            if not self._burials:
+                detail = "its agent type ended before it was handed out"
+                self._burials.append(Burial(deque(), "no_such_type", detail, now, None))
+            self._burials[0].queues.append(queue)
 
     def kill(self, delivery: Delivery, reason: str, detail: str, now: float) -> None:
         """``delivery``, which neither waits nor is out, becomes a dead letter."""
@@ -238,14 +241,15 @@ class Deliveries:
 
         False, and it is at hand, when the type has ended since that was decided.
         """
-        if not self._backlogs.keep(queue, position, event, now):
+        kept = self._backlogs.keep(queue, position, event, now)
+        if kept is None:
             return False
         state = self._types.get(agent[0])
         assert state is not None  # noqa: S101 (for the type checker: `keep` has looked)
         state.queues.bytes += bytes_of(event)
         state.queues.waiting_count += 1
         self.waiting_count += 1
-        self.hand_out(state, queue, now)
+        self.hand_out(state, kept, now)
         return True
 
     def spare(self, queue: AgentQueue, event: Event) -> None:
@@ -534,6 +538,7 @@ class Deliveries:
 
         So many at once, the others by `bury`.
         """
+        self._backlogs.end_type(state)
         self._burials.append(Burial(deque(state.queues.busy()), reason, detail, now, errand))
         self._bury_some(now)
         if any(entry[1] == state.name for entry in self._held_back):
@@ -558,7 +563,9 @@ class Deliveries:
                     self.waiting_count -= 1
                     self.kill(waiting.popleft(), burial.reason, burial.detail, now)
                 if burial.queues[0].behind:
-                    self._backlogs.want(burial.queues[0])
+                    for queue in islice(burial.queues, BURIED_AT_ONCE):
+                        if queue.behind and not queue.waiting:
+                            self._backlogs.want(queue)
                     return
                 burial.queues.popleft()
             if burial.errand is not None:

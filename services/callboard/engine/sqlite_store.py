@@ -408,7 +408,7 @@ class SqliteStore:
 
 
 def _batches(rows: Sequence[Row], form: str = "") -> Iterator[tuple[str, list[Value]]]:
-    """What a statement is given, so many of ``rows`` at a time: its placeholders, and the values."""
+    """What statements are given, so many of ``rows`` each: its placeholders, and the values."""
     done = 0
     for count in _AT_ONCE:
         while len(rows) - done >= count:
