@@ -205,7 +205,7 @@ def test_nothing_is_at_hand_before_what_is_left_of_a_former_type() -> None:
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_of_many_agents_all_becomes_dead_letters_in_few_steps(is_known: bool) -> None:
+def test_of_many_agents_all_becomes_dead_letters_in_few_steps(*, is_known: bool) -> None:
     """Of each little is behind: that of many is read at once."""
     stage = stage_of(4)
     event = Event(b"event", "a", "x")
