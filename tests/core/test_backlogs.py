@@ -102,6 +102,26 @@ def test_no_more_is_read_than_the_worker_has_room_for() -> None:
     assert len(stage.behind) >= 20 - 3 - 2
 
 
+def test_of_many_agents_no_more_are_wanted_than_there_is_room_for() -> None:
+    """However many wait for room: else each settlement would cost a look at all of them."""
+    stage = stage_of(2, delivery_window=3)
+    stage.worker("former", "a").leave()
+    stage.worker("p").publish(*[f"k{number}" for number in range(200)])
+    worker = stage.worker("w", "a")
+    state = stage.broker.types.get("a")
+    assert state is not None
+    stage.read()
+    handled = 0
+
+    while out := worker.deliveries():
+        handled += len(out)
+        worker.settle(out)
+        assert sum(queue.is_wanted for queue in state.queues) <= 3
+        stage.read()
+
+    assert handled == 200
+
+
 def test_where_there_is_memory_more_is_read_before_it_is_needed() -> None:
     """A worker does not wait for the engine while it has something to do."""
     stage = stage_of(10_000, agent_share=4)

@@ -134,6 +134,11 @@ class Inspector:
             for name, lane in session.lanes.items():
                 assert 0 <= lane.room <= lane.window
                 assert lane.in_flight == tally.out[session, name]
+                for queue in lane.reading:
+                    state = self.broker.types.get(name)
+                    assert state is not None
+                    assert queue.is_wanted
+                    assert state.grants.holder(queue.partition) is session
 
     def _count_commit(self, commit: Commit, tally: Tally) -> None:
         for append in commit.appends:
@@ -224,9 +229,11 @@ class Inspector:
         if not queue.not_before and is_open and len(queue.out) < share:
             if queue.waiting:
                 assert queue.is_listed, "waits for nothing"
-                assert not lane.room, "waits for nothing"
+                assert lane.room <= len(lane.reading), "waits for nothing"
             elif queue.behind:
                 assert queue.is_listed or queue.is_wanted, "waits for nothing"
+                if queue.is_listed:
+                    assert lane.room <= len(lane.reading), "waits for nothing"
 
     def _check_leaving(self, state: AgentTypeState, partition: int) -> None:
         """Since it was asked back, nothing new was handed out."""

@@ -22,7 +22,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,7 +104,7 @@ class Backlogs:
         self._loads = types.loads
         self._limit = memory_bytes
         self._agenda = agenda
-        self._wanted: dict[AgentQueue, None] = {}
+        self._wanted: deque[AgentQueue] = deque()  # each once, by `AgentQueue.is_wanted`
         self._undecided: Counter[str] = Counter()  # bytes by type, of the commit that is given
         self._undecided_bytes = 0
         self._left: Counter[str] = Counter()  # bytes behind of types that have ended, by name
@@ -225,7 +225,7 @@ class Backlogs:
         """Have more of ``queue`` read. Idempotent until it is there."""
         if not queue.is_wanted:
             queue.is_wanted = True
-            self._wanted[queue] = None
+            self._wanted.append(queue)
 
     @property
     def are_wanted(self) -> bool:
@@ -234,13 +234,11 @@ class Backlogs:
 
     def take_wanted(self) -> AgentQueue:
         """The next of which more is wanted; there is one."""
-        queue = next(iter(self._wanted))
-        del self._wanted[queue]
-        return queue
+        return self._wanted.popleft()
 
     def begin(self, postponed: Iterable[AgentQueue]) -> None:
         """The engine is asked for what was taken, but for those, of which it will be asked."""
-        self._wanted.update(dict.fromkeys(postponed))
+        self._wanted.extend(postponed)
         self._is_reading = True
 
     def read(self, requests: Sequence[PageRequest], pages: Sequence[Sequence[Delivery]]) -> None:
@@ -258,7 +256,7 @@ class Backlogs:
                 commit.pages.append((request.queue, page))
                 commit.at_hand += [each.position for each in page]
             else:
-                self._wanted[request.queue] = None
+                self._wanted.append(request.queue)
 
     def take(self, queue: AgentQueue, deliveries: Sequence[Delivery]) -> None:
         """The engine knows that ``deliveries`` are at hand."""

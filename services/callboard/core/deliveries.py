@@ -279,12 +279,13 @@ class Deliveries:
                 postponed.append(queue)
             else:
                 queue.is_wanted = False
+                self._serve_others(queue, now)
         if requests:
             backlogs.begin(postponed)
         return requests
 
     def take_pages(
-        self, pages: Iterable[tuple[AgentQueue, Sequence[Delivery]]], now: float
+        self, pages: Sequence[tuple[AgentQueue, Sequence[Delivery]]], now: float
     ) -> None:
         """The engine knows that ``pages``, the next of what is behind, are at hand."""
         for queue, page in pages:
@@ -292,6 +293,8 @@ class Deliveries:
             state = self._state_of(queue)
             if state is not None:
                 self.hand_out(state, queue, now)
+        for queue, _ in pages:
+            self._serve_others(queue, now)
         self._backlogs.end()
         self._deliver()
 
@@ -500,6 +503,7 @@ class Deliveries:
                 lane.ready.remove(queue)
             if queue.out:
                 lane.room += self._take_back(state, queue)
+            lane.reading.discard(queue)
         self._serve(state, lane, now)
         self._deliver()
 
@@ -588,10 +592,21 @@ class Deliveries:
             state.queues.rest(queue)
 
     def _serve(self, state: AgentTypeState, lane: Lane, now: float) -> None:
-        while lane.room > 0 and lane.ready and not lane.session.is_parted:
+        while lane.room > len(lane.reading) and lane.ready and not lane.session.is_parted:
             queue = lane.ready.popleft()
             queue.is_listed = False
             self.hand_out(state, queue, now)
+            if queue.is_wanted:
+                lane.reading.add(queue)
+
+    def _serve_others(self, queue: AgentQueue, now: float) -> None:
+        """Nothing of ``queue`` is being read now: others may have the room that it leaves."""
+        state = self._state_of(queue)
+        session = None if state is None else state.grants.holder(queue.partition)
+        if state is not None and session is not None:
+            lane = session.lanes[state.name]
+            lane.reading.discard(queue)
+            self._serve(state, lane, now)
 
     def _take_back(
         self, state: AgentTypeState, queue: AgentQueue, first: Delivery | None = None

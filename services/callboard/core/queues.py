@@ -164,9 +164,11 @@ class Lane:
         room: How many more deliveries may be out.
         turns_at_once: How many turns each of its agents has at once there.
         ready: Queues with something to hand out when there is room, each once, in turn.
+        reading: Those of which it was the turn, and of which something is being read first: room is
+            kept for one delivery of each, or of thousands that are ready all would be read at once.
     """
 
-    __slots__ = ("ready", "room", "session", "turns_at_once", "window")
+    __slots__ = ("reading", "ready", "room", "session", "turns_at_once", "window")
 
     def __init__(self, session: Session, window: int, turns_at_once: int = 1) -> None:
         self.session = session
@@ -174,6 +176,7 @@ class Lane:
         self.window = window
         self.room = window
         self.ready: deque[AgentQueue] = deque()
+        self.reading: set[AgentQueue] = set()
 
     @property
     def in_flight(self) -> int:
