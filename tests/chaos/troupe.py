@@ -14,6 +14,7 @@ LEASE_S, LEASE_MARGIN_S = 3.0, 0.5
 ENVIRONMENT = {
     "CALLBOARD_LEASE_S": str(LEASE_S),
     "CALLBOARD_LEASE_MARGIN_S": str(LEASE_MARGIN_S),
+    "CALLBOARD_MEMORY_BYTES": "20000",  # what is flooded waits in the file
 }
 
 
