@@ -122,6 +122,21 @@ def test_of_many_agents_no_more_are_wanted_than_there_is_room_for() -> None:
     assert handled == 200
 
 
+def test_those_without_room_keep_no_other_type_waiting() -> None:
+    """However many agents they are, they are not looked at again and again before it."""
+    stage = stage_of(2, delivery_window=3)
+    stage.worker("former", "a", "b").leave()
+    publisher = stage.worker("p")
+    publisher.publish(*[f"k{number}" for number in range(500)])
+    publisher.publish("x", "x", topic="b")
+    stage.worker("w", "a", "b")
+
+    requests = stage.broker.take_page_requests(stage.now)
+
+    assert ("b", "x") in [each.agent for each in requests]
+    assert sum(each.limit for each in requests if each.agent[0] == "a") <= 3
+
+
 def test_where_there_is_memory_more_is_read_before_it_is_needed() -> None:
     """A worker does not wait for the engine while it has something to do."""
     stage = stage_of(10_000, agent_share=4)

@@ -229,11 +229,11 @@ class Inspector:
         if not queue.not_before and is_open and len(queue.out) < share:
             if queue.waiting:
                 assert queue.is_listed, "waits for nothing"
-                assert lane.room <= len(lane.reading), "waits for nothing"
+                assert not lane.room or lane.reading, "waits for nothing"
             elif queue.behind:
                 assert queue.is_listed or queue.is_wanted, "waits for nothing"
                 if queue.is_listed:
-                    assert lane.room <= len(lane.reading), "waits for nothing"
+                    assert not lane.room or lane.reading, "waits for nothing"
 
     def _check_leaving(self, state: AgentTypeState, partition: int) -> None:
         """Since it was asked back, nothing new was handed out."""

@@ -31,7 +31,7 @@ from callboard.core.identity import check_key
 from callboard.core.load import bytes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from callboard.core.agenda import Agenda
     from callboard.core.agent_types import AgentTypes, AgentTypeState
@@ -44,9 +44,6 @@ PAGE = 256
 
 READ_AT_ONCE = 2048
 """How many events are read in one go, of all agents. The next go begins when they are queued."""
-
-POSTPONED_AT_ONCE = 64
-"""How many agents are looked at, at most, for which nothing can be read in this go."""
 
 
 class PageRequest(NamedTuple):
@@ -236,9 +233,8 @@ class Backlogs:
         """The next of which more is wanted; there is one."""
         return self._wanted.popleft()
 
-    def begin(self, postponed: Iterable[AgentQueue]) -> None:
-        """The engine is asked for what was taken, but for those, of which it will be asked."""
-        self._wanted.extend(postponed)
+    def begin(self) -> None:
+        """The engine is asked for what was taken."""
         self._is_reading = True
 
     def read(self, requests: Sequence[PageRequest], pages: Sequence[Sequence[Delivery]]) -> None:

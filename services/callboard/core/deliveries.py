@@ -27,12 +27,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from callboard.core.backlogs import (
-    PAGE,
-    POSTPONED_AT_ONCE,
-    READ_AT_ONCE,
-    PageRequest,
-)
+from callboard.core.backlogs import PAGE, READ_AT_ONCE, PageRequest
 from callboard.core.commit import DeadLetter, Errand
 from callboard.core.errors import CallboardError, Code
 from callboard.core.event import Delivery
@@ -266,22 +261,20 @@ class Deliveries:
         """
         backlogs = self._backlogs
         requests: list[PageRequest] = []
-        postponed: list[AgentQueue] = []
         taken: Counter[Lane] = Counter()
         count = 0
-        while backlogs.are_wanted and count < READ_AT_ONCE and len(postponed) < POSTPONED_AT_ONCE:
+        while backlogs.are_wanted and count < READ_AT_ONCE:
             queue = backlogs.take_wanted()
             limit = min(self._page_limit(queue, taken, now), queue.behind)
             if limit > 0:
                 requests.append(PageRequest(queue, queue.loaded, limit))
                 count += limit
-            elif limit < 0:
-                postponed.append(queue)
             else:
                 queue.is_wanted = False
-                self._serve_others(queue, now)
+                if not queue.is_listed:
+                    self._serve_others(queue, now)
         if requests:
-            backlogs.begin(postponed)
+            backlogs.begin()
         return requests
 
     def take_pages(
@@ -657,8 +650,7 @@ class Deliveries:
     def _page_limit(self, queue: AgentQueue, taken: Counter[Lane], now: float) -> int:
         """How many of those behind ``queue`` are to be read now.
 
-        0: none, and it is wanted again when what is in the way has changed. Negative: none in this
-        go, in which others take the room that there is.
+        0: none, and it is wanted again when what is in the way has changed.
 
         Args:
             queue: Of which more is wanted.
@@ -674,7 +666,9 @@ class Deliveries:
         if self._backlogs.has_room(state):
             return PAGE
         lane = session.lanes[state.name]
-        if lane.room <= 0 or session.is_parted:
+        lane.reading.discard(queue)
+        room = lane.room - taken[lane]
+        if room <= 0 or session.is_parted:
             lane.ready.append(queue)
             queue.is_listed = True
             return 0
@@ -682,9 +676,10 @@ class Deliveries:
         needed = min(share - len(queue.out), PAGE)
         if needed <= 0 or queue.waiting:
             return 0
-        limit = min(needed, queue.behind, lane.room - taken[lane])
+        lane.reading.add(queue)
+        limit = min(needed, queue.behind, room)
         taken[lane] += limit
-        return limit or -1
+        return limit
 
     def _state_of(self, queue: AgentQueue) -> AgentTypeState | None:
         """The type of which ``queue`` is; None when that has ended."""
