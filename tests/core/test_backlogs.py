@@ -304,6 +304,20 @@ def test_what_the_former_host_left_behind_stays_there_until_it_is_wanted() -> No
     assert stage.broker.queued_bytes == 0
 
 
+def test_a_host_without_a_limit_keeps_the_order_of_what_was_left_behind() -> None:
+    """What is published comes after it."""
+    stage = stage_of(0)
+    event = Event(b"event", "a", "x")
+    stage.broker.restore(Kept(1, (KeptType("a", (("type", "a"),)),)), stage.now)
+    stage.broker.restore_backlogs([Backlog(("a", "x"), 5, 25, 1, 0.0)], stage.now)
+    stage.behind = {each: Delivery(each, ("a", "x"), event) for each in range(1, 6)}
+    stage.engine._last_position = 5
+    stage.worker("p").publish("x")
+
+    assert [int(each[5:-2]) for each in handle(stage.worker("w", "a"))] == [1, 2, 3, 4, 5, 6]
+    assert stage.broker.queued_bytes == 0
+
+
 def test_what_was_left_behind_for_a_type_that_has_ended_becomes_dead_letters() -> None:
     """The former host did not come to it."""
     stage = stage_of(100)

@@ -120,7 +120,8 @@ class Backlogs:
     def assign(self, commit: Commit) -> None:
         """Decide what of ``commit``, which the engine is about to be given, goes behind."""
         at_hand = self._loads.bytes - self.bytes
-        if not self._limit or (not self.bytes and 2 * at_hand <= self._limit):
+        # Without a limit there may still be what a former host, that had one, has left behind.
+        if not self.bytes and (not self._limit or 2 * at_hand <= self._limit):
             return
         for agent, size in _given(commit):
             self._undecided[agent[0]] += size

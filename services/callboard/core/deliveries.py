@@ -273,6 +273,7 @@ class Deliveries:
                 queue.is_wanted = False
                 if not queue.is_listed:
                     self._serve_others(queue, now)
+        self._deliver()
         if requests:
             backlogs.begin()
         return requests

@@ -285,9 +285,11 @@ class Switchboard:
             await self._pages_are_due.wait()
             self._pages_are_due.clear()
             while requests := broker.take_page_requests(self._loop.time()):
+                self._act()
                 pages = await self._engine.pages(requests)
                 broker.read(requests, pages)
                 self._act()
+            self._act()  # others have the room of those of which nothing is to be read
 
     def _next_name(self) -> str:
         return f"session-{next(self._session_numbers)}"
