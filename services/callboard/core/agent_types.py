@@ -5,11 +5,15 @@ workers of the type are live, its subscriptions are the union of what the live s
 when the last worker leaves, what it declared stays, so that events published meanwhile wait for the
 next worker. It stays for `RETURN_S` after that worker has come: a worker names its types first, and
 then, one after the other, what they subscribe to. What a live session takes back ends at once.
+
+A durable type that no worker has served for `BrokerLimits.type_retention_s` is to end. A host that
+starts gives each that long anew: it does not know for how long there was no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from callboard.core.calls import WaitingCalls
@@ -93,8 +97,10 @@ class AgentTypes:
         loads: What of each type takes room.
     """
 
-    def __init__(self, partitions: int, serials: Serials) -> None:
+    def __init__(self, partitions: int, serials: Serials, retention_s: float) -> None:
         self._partitions = partitions
+        self._retention_s = retention_s
+        self._unserved_since: dict[str, float] = {}  # in the order of time
         self._serials = serials
         self.loads = Loads()
         self._routes = Routes()
@@ -108,10 +114,11 @@ class AgentTypes:
 
     # What is kept.
 
-    def restore(self, kept: Iterable[KeptType]) -> None:
+    def restore(self, kept: Iterable[KeptType], now: float) -> None:
         """These types were durable when the former host ended; nobody serves them yet."""
         for name, patterns in kept:
             self.ensure(name, session_only=False)
+            self._unserved_since[name] = now
             for pattern in patterns:
                 self._assert(name, pattern, None)
         self._changed.clear()
@@ -162,6 +169,7 @@ class AgentTypes:
         if not self._states[name].session_only:
             self._gone[name] = None
         del self._states[name]
+        self._unserved_since.pop(name, None)
         self.loads.end(name)
         self.drop_kept(name)
 
@@ -206,6 +214,19 @@ class AgentTypes:
             if entry.agent_type == name:
                 self._assert(name, (entry.kind, entry.pattern), None)
 
+    def unserved(self, name: str, now: float) -> None:
+        """The last worker of ``name`` is gone."""
+        self._unserved_since[name] = now
+
+    def served(self, name: str) -> None:
+        """``name`` has a worker."""
+        self._unserved_since.pop(name, None)
+
+    def forsaken(self, now: float) -> list[AgentTypeState]:
+        """The durable types that have been without a worker for as long as they are kept so."""
+        until = now - self._retention_s
+        return [self._states[name] for name, at in self._unserved_since.items() if at <= until]
+
     def returned(self, name: str, now: float) -> None:
         """``name`` has a worker again: what stayed stays for `RETURN_S`."""
         if any(None in sessions for sessions in self._declared.get(name, {}).values()):
@@ -217,8 +238,10 @@ class AgentTypes:
             self._withdraw(entry.agent_type, (entry.kind, entry.pattern), None)
 
     def next_deadline(self) -> float | None:
-        """When `expire` next has work; None when nothing stays for a time."""
-        return next((at + RETURN_S for at in self._returned_at.values()), None)
+        """When `expire` or `forsaken` next has work; None when nothing stays for a time."""
+        dues = [at + RETURN_S for at in islice(self._returned_at.values(), 1)]
+        dues += [at + self._retention_s for at in islice(self._unserved_since.values(), 1)]
+        return min(dues, default=None)
 
     def expire(self, now: float) -> None:
         """Drop what stayed of types whose workers have been back long enough."""

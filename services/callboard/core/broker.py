@@ -89,7 +89,9 @@ class Broker:
         """
         self.epoch = epoch
         self.limits = limits or BrokerLimits()
-        self.types = AgentTypes(self.limits.partitions, Serials(epoch))
+        self.types = AgentTypes(
+            self.limits.partitions, Serials(epoch), self.limits.type_retention_s
+        )
         self.sessions: dict[str, Session] = {}
         self._agenda = Agenda()
         self._intake = Intake(self.types, self.limits, self._agenda)
@@ -162,8 +164,8 @@ class Broker:
         """Let time have its effects.
 
         Leases run out, calls expire, publishes that wait for room are judged, released deliveries
-        become due, what stayed of returned types goes, and more of what waited for types that have
-        ended becomes dead letters.
+        become due, what stayed of returned types goes, types end that nobody serves any more, and
+        more of what waited for types that have ended becomes dead letters.
         """
         for session in self._leases.expired(now):
             self.leave(session, now)
@@ -175,6 +177,10 @@ class Broker:
             commit.sessions_gone += lapsed
             self._placer.release_reserved(now)
         self.types.expire(now)
+        for state in self.types.forsaken(now):
+            days = self.limits.type_retention_s / 86_400
+            detail = f"no worker has served its agent type for {days:g} days"
+            self._end_type(state, "type_removed", detail, now)
         self._exchange.expire(now)
         self._deliveries.release_due(now)
         self._deliveries.bury(now)
@@ -232,7 +238,7 @@ class Broker:
 
         `restore_events` follows.
         """
-        self.types.restore(kept.types)
+        self.types.restore(kept.types, now)
         self._origins.restore(kept.origins, now)
         self._reservations.restore(kept.sessions, now + self._leases.length_s)
 
@@ -408,6 +414,7 @@ class Broker:
                 state.is_exclusive = entry.exclusive
                 state.takes_events = not entry.calls_only
                 state.add_worker(session)
+                self.types.served(entry.name)
                 session.lanes[entry.name] = Lane(
                     session, self.limits.delivery_window, entry.max_concurrency
                 )
@@ -705,6 +712,7 @@ class Broker:
             self._end_type(state, "no_such_type", "its agent type ended with its session", now)
         else:
             self.types.keep_after(name, declared)
+            self.types.unserved(name, now)
 
     def _end_type(
         self,

@@ -24,6 +24,8 @@ class BrokerLimits:
         publish_window: Publishes that a session may have unacknowledged.
         max_types: Agent types that are kept, those without a worker included; further ones are
             refused by entry with RESOURCE_EXHAUSTED.
+        type_retention_s: How long a durable type is kept without a worker; then it ends, and what
+            waits for it becomes dead letters.
         max_subscriptions: Subscriptions that are kept, of all sessions and of types without a
             worker; further ones are refused by entry with RESOURCE_EXHAUSTED.
         max_event_bytes: The largest encoded event, call payload or reply payload.
@@ -70,6 +72,7 @@ class BrokerLimits:
     ahead_s: float = 1.0
     publish_window: int = 2048
     max_types: int = 10_000
+    type_retention_s: float = 7 * 86_400.0
     max_subscriptions: int = 100_000
     max_event_bytes: int = 8 << 20
     max_type_events: int = 1_000_000

@@ -42,6 +42,7 @@ class HostSettings(BaseSettings):
         ahead_s: How many seconds of work may be out for one agent, by how long its turns take.
         publish_window: Publishes that a session may have unacknowledged.
         max_types: Agent types that are kept, those without a worker included.
+        type_retention_s: How long a durable agent type is kept without a worker.
         max_subscriptions: Subscriptions that are kept, of all workers together.
         max_event_bytes: The largest encoded event, call payload or reply payload.
         max_type_events: Events queued and out for one agent type, beyond which publishers wait.
@@ -71,6 +72,7 @@ class HostSettings(BaseSettings):
     ahead_s: PositiveSeconds = _LIMITS.ahead_s
     publish_window: PositiveInt = _LIMITS.publish_window
     max_types: PositiveInt = _LIMITS.max_types
+    type_retention_s: PositiveSeconds = _LIMITS.type_retention_s
     max_subscriptions: PositiveInt = _LIMITS.max_subscriptions
     max_event_bytes: PositiveInt = _LIMITS.max_event_bytes
     max_type_events: PositiveInt = _LIMITS.max_type_events
@@ -114,6 +116,7 @@ class HostSettings(BaseSettings):
             ahead_s=self.ahead_s,
             publish_window=self.publish_window,
             max_types=self.max_types,
+            type_retention_s=self.type_retention_s,
             max_subscriptions=self.max_subscriptions,
             max_event_bytes=self.max_event_bytes,
             max_type_events=self.max_type_events,
