@@ -175,7 +175,9 @@ class Havoc:
         assert not broker.has_commit
         assert broker.sessions == {}
         assert broker.in_flight_count == 0
-        assert broker.next_deadline() is None
+        kept_until = self._now + broker.limits.type_retention_s
+        due = broker.next_deadline()
+        assert due is None if not len(broker.types) else self._now < (due or 0.0) <= kept_until
         assert broker._placer._held == {}
         assert (len(calls), calls.size) == (0, 0)
         assert (calls._by_caller, calls._by_session, calls._made) == ({}, {}, {})
