@@ -133,6 +133,7 @@ class Inspector:
             assert self.broker.held_count(session) == tally.held[session]
             for name, lane in session.lanes.items():
                 assert 0 <= lane.room <= lane.window
+                assert all(each.is_wanted for each in lane.reading), "keeps room for nothing"
                 assert lane.in_flight == tally.out[session, name]
                 for queue in lane.reading:
                     state = self.broker.types.get(name)

@@ -271,8 +271,7 @@ class Deliveries:
                 count += limit
             else:
                 queue.is_wanted = False
-                if not queue.is_listed:
-                    self._serve_others(queue, now)
+                self._serve_others(queue, now, is_in_turn=not queue.is_listed)
         self._deliver()
         if requests:
             backlogs.begin()
@@ -593,14 +592,18 @@ class Deliveries:
             if queue.is_wanted:
                 lane.reading.add(queue)
 
-    def _serve_others(self, queue: AgentQueue, now: float) -> None:
-        """Nothing of ``queue`` is being read now: others may have the room that it leaves."""
+    def _serve_others(self, queue: AgentQueue, now: float, *, is_in_turn: bool = True) -> None:
+        """Nothing of ``queue`` is being read now: others may have the room that it leaves.
+
+        Unless it waits for room itself: there is none.
+        """
         state = self._state_of(queue)
         session = None if state is None else state.grants.holder(queue.partition)
         if state is not None and session is not None:
             lane = session.lanes[state.name]
             lane.reading.discard(queue)
-            self._serve(state, lane, now)
+            if is_in_turn:
+                self._serve(state, lane, now)
 
     def _take_back(
         self, state: AgentTypeState, queue: AgentQueue, first: Delivery | None = None
