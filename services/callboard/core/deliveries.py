@@ -261,6 +261,7 @@ class Deliveries:
         """
         backlogs = self._backlogs
         requests: list[PageRequest] = []
+        unread: list[AgentQueue] = []
         taken: Counter[Lane] = Counter()
         count = 0
         while backlogs.are_wanted and count < READ_AT_ONCE:
@@ -271,7 +272,12 @@ class Deliveries:
                 count += limit
             else:
                 queue.is_wanted = False
-                self._serve_others(queue, now, is_in_turn=not queue.is_listed)
+                unread.append(queue)
+        # Not before: what waits for room that others take in this go would be wanted for ever.
+        for queue in unread:
+            self._keep_no_room(queue)
+        for queue in unread:
+            self._serve_others(queue, now)
         self._deliver()
         if requests:
             backlogs.begin()
@@ -286,6 +292,8 @@ class Deliveries:
             state = self._state_of(queue)
             if state is not None:
                 self.hand_out(state, queue, now)
+        for queue, _ in pages:
+            self._keep_no_room(queue)
         for queue, _ in pages:
             self._serve_others(queue, now)
         self._backlogs.end()
@@ -592,18 +600,21 @@ class Deliveries:
             if queue.is_wanted:
                 lane.reading.add(queue)
 
-    def _serve_others(self, queue: AgentQueue, now: float, *, is_in_turn: bool = True) -> None:
-        """Nothing of ``queue`` is being read now: others may have the room that it leaves.
+    def _keep_no_room(self, queue: AgentQueue) -> None:
+        """Nothing of ``queue`` is being read any more."""
+        if not queue.is_wanted and (found := self._lane_of(queue)) is not None:
+            found[1].reading.discard(queue)
 
-        Unless it waits for room itself: there is none.
-        """
+    def _serve_others(self, queue: AgentQueue, now: float) -> None:
+        """Others may have the room that was kept for ``queue``."""
+        if (found := self._lane_of(queue)) is not None:
+            self._serve(*found, now)
+
+    def _lane_of(self, queue: AgentQueue) -> tuple[AgentTypeState, Lane] | None:
+        """Where ``queue`` is handed out; None: nowhere at the moment."""
         state = self._state_of(queue)
         session = None if state is None else state.grants.holder(queue.partition)
-        if state is not None and session is not None:
-            lane = session.lanes[state.name]
-            lane.reading.discard(queue)
-            if is_in_turn:
-                self._serve(state, lane, now)
+        return None if state is None or session is None else (state, session.lanes[state.name])
 
     def _take_back(
         self, state: AgentTypeState, queue: AgentQueue, first: Delivery | None = None
