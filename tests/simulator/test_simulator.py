@@ -61,6 +61,12 @@ def play_until_broken(first: int) -> None:
         play(story_of(seed))
 
 
+@pytest.mark.parametrize("seed", [890, 3771, 9555, 102_743])
+def test_promises_are_kept_where_they_were_broken_once(seed: int) -> None:
+    """What is behind waited for room kept for nobody, or came after what was full and lost."""
+    play(story_of(seed))
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_noticed(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
