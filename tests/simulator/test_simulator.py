@@ -32,7 +32,7 @@ AT_MOST = 1000
 """Seeds that a fault may take to be noticed."""
 
 NOTICED_BY = {
-    another_host_finds_no_fence: 850,
+    another_host_finds_no_fence: 3_150,
     what_never_began_counts_as_lost: 390,
     what_has_begun_once_has_begun_for_ever: 410,
 }
