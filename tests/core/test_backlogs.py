@@ -10,7 +10,7 @@ from callboard.core.event import Delivery, Event
 from callboard.core.frames import Rejected
 from callboard.core.kept import Kept, KeptType
 from callboard.core.load import RECORD_BYTES
-from sim.stage import Actor, Stage, told
+from sim.stage import Actor, Stage, subscribed, told
 
 SIZE = RECORD_BYTES + len(b"event")
 
@@ -88,6 +88,42 @@ def test_what_is_published_goes_behind_what_is_behind() -> None:
 
     assert max(stage.behind) == 11
     assert sources_of(handle(worker)) == ["y", *["x"] * 9]
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_what_is_about_to_be_a_dead_letter_is_not_read_back(*, is_alone: bool) -> None:
+    """There was no room for it, and it lies behind in the engine until that has the dead letter."""
+    stage = stage_of(2, max_type_events=4)
+    topics = [subscribed("a", "a"), subscribed("both", "a"), subscribed("both", "b")]
+    worker = stage.worker("w", "a", "b", subscriptions=topics)
+    publisher = stage.worker("p")
+    publisher.publish(*["x"] * 4)
+    (first,) = worker.deliveries()
+
+    publisher.publish("x", topic="both", seconds=0.5, kept=False)
+    stage.wait(1)
+    worker.settle(first, kept=False)
+    publisher.publish("x", kept=False)
+    commit = stage.broker.take_commit()
+    assert commit is not None
+    assert [bool(each.full) for each in commit.appends] == [True, False]
+    stage.keep_only(commit)
+    assert len(stage.behind) == 5
+    requests = stage.broker.take_page_requests(stage.now)
+    pages = stage.pages(requests)
+    if is_alone:
+        pages = [[each for each in page if each.position == 5] for page in pages]
+    assert 5 in [each.position for page in pages for each in page]
+    stage.broker.read(requests, pages)
+    stage.keep()
+
+    handled = handle(worker)
+    assert [each for each in handled if each.startswith("a")] == [
+        f"a/x #{number}.1" for number in (2, 3, 4, 7)
+    ]
+    assert [letter.delivery.position for letter in stage.dead] == [5]
+    assert stage.broker.is_idle
+    assert stage.broker.queued_bytes == 0
 
 
 def test_no_more_is_read_than_the_worker_has_room_for() -> None:

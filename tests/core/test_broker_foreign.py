@@ -20,13 +20,8 @@ def foreign(stage: Stage, name: str) -> Actor:
 
 
 def errors_of(actor: Actor) -> list[tuple[str, int, str]]:
-    """What of its registrations was refused."""
-    return [
-        (error.name, error.code, error.reason)
-        for frame in actor.heard()
-        for registered in frame.registered
-        for error in registered.errors
-    ]
+    """What of its last registration was refused."""
+    return [(error.name, error.code, error.reason) for error in actor.refused]
 
 
 def test_a_type_to_itself_is_refused_to_others() -> None:

@@ -17,6 +17,7 @@ from callboard.core.frames import (
     TypeEntry,
     WorkerFrame,
 )
+from callboard.core.session import Session
 from sim.stage import Actor, Stage, subscribed, told
 
 
@@ -34,6 +35,68 @@ def test_the_first_worker_holds_all_partitions() -> None:
     assert partitions_of(stage, worker) == list(range(8))
     assert stage.broker.held_count(worker.session) == 8
     assert [frame.registered[0].revision for frame in worker.heard()] == [1]
+
+
+def test_a_registration_is_answered_when_the_engine_knows() -> None:
+    """Nothing is granted before: what the worker was told stays true without this host."""
+    stage = Stage()
+    worker = stage.worker("w")
+    worker.heard()
+    worker.register("a", kept=False)
+    assert worker.heard() == []
+    assert partitions_of(stage, worker) == []
+
+    worker.register("a", "b", subscriptions=[], kept=False)
+    commit = stage.broker.take_commit()
+    assert commit is not None
+    assert [each.name for each in commit.types] == ["a", "b"]
+    stage.broker.committed(commit, stage.engine.commit_now(commit), stage.now)
+
+    (frame,) = worker.heard()
+    assert [each.revision for each in frame.registered] == [3], "once, for all that it covers"
+    assert stage.broker.held_count(worker.session) == 16
+
+
+def test_another_that_comes_meanwhile_does_not_get_its_partitions_there() -> None:
+    """Placement knows of those alone that the engine knows of."""
+    stage = Stage()
+    first = stage.worker("w1")
+    first.register("a", kept=False)
+    commit = stage.broker.take_commit()
+    assert commit is not None
+    second = Actor(stage, Session("w2", "w2"))
+    stage.broker.join(second.session, stage.now)
+    second.register("a", kept=False)
+
+    stage.broker.committed(commit, (), stage.now)
+    assert partitions_of(stage, first) == list(range(8))
+    stage.keep()
+    assert partitions_of(stage, first) == list(range(8))
+    first.surrender_all_asked()
+    assert partitions_of(stage, second) != []
+
+
+def test_who_leaves_before_the_engine_knows_is_not_answered() -> None:
+    """What it had declared stays, as of any worker that was the last of its type."""
+    stage = Stage()
+    worker = stage.worker("w")
+    worker.heard()
+    worker.register("a", kept=False)
+    worker.leave()
+    stage.keep()
+    assert worker.heard() == []
+    stage.worker("p").publish("x")
+    assert [each.agent for each in stage.worker("later", "a").deliveries()] == [("a", "x")]
+
+
+def test_a_type_that_is_left_out_before_the_engine_knows_is_not_served() -> None:
+    """The later registration counts, and both are answered by one."""
+    stage = Stage()
+    worker = stage.worker("w")
+    worker.register("a", "b", kept=False)
+    worker.register("b")
+    assert partitions_of(stage, worker, "a") == []
+    assert partitions_of(stage, worker, "b") == list(range(8))
 
 
 def test_a_second_worker_gets_its_half_when_the_first_has_let_go() -> None:

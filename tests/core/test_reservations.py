@@ -50,8 +50,7 @@ class Hosts:
 
     def keep(self) -> None:
         """Let the engine keep what there is."""
-        commit = self.broker.take_commit()
-        if commit is not None:
+        while (commit := self.broker.take_commit()) is not None:
             for session in commit.sessions:
                 kept = KeptSession(session.token, session.client_id, session.incarnation)
                 self.kept[session.token] = kept
@@ -105,3 +104,17 @@ def test_nothing_is_reserved_for_one_that_leaves_and_says_so() -> None:
     hosts.register(other)
     assert hosts.broker.held_count(other) == 1
     assert list(hosts.kept) == [b"v2"]
+
+
+def test_who_wants_to_leave_is_not_let_go_before_its_claims_are_answered() -> None:
+    """It had turns under way: told that it holds nothing it would leave them."""
+    hosts = Hosts("w")
+    session = hosts.greet("w", "w")
+    hosts.broker.register(session, Registration(1, (TypeEntry("a"),), ()), 0.0)
+    hosts.broker.drain(session, 0.0)
+    assert not session.is_drained
+    hosts.keep()
+    assert session.outbox.registered[-1].adopted == CLAIMS.partitions
+    assert not session.is_drained
+    hosts.broker.surrendered(session, CLAIMS.partitions[0], 0.0)
+    assert session.is_drained

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import inf
 
+from callboard.core.backlogs import PageRequest
 from callboard.core.broker import Broker, BrokerLimits
 from callboard.core.commit import Commit, DeadLetter
 from callboard.core.event import Address, Delivery, DeliveryId, Event, TurnId
@@ -22,6 +23,7 @@ from callboard.core.frames import (
     Partitions,
     Publish,
     Registration,
+    RegistrationError,
     Reply,
     Settlement,
     SubscriptionEntry,
@@ -79,25 +81,35 @@ class Stage:
     def keep(self) -> None:
         """Let the engine keep all that waits for it."""
         while (commit := self.broker.take_commit()) is not None:
-            numbers = self.engine.commit_now(commit)
-            self.dead += commit.dead
-            self.removed += commit.removed
-            self._keep_behind(commit, numbers)
-            self.broker.committed(commit, numbers, self.now)
+            self.keep_only(commit)
+
+    def keep_only(self, commit: Commit) -> None:
+        """Let the engine keep that."""
+        numbers = self.engine.commit_now(commit)
+        self.dead += commit.dead
+        self.removed += commit.removed
+        self._keep_behind(commit, numbers)
+        for letter in commit.dead:
+            self.behind.pop(letter.delivery.position, None)
+        self.broker.committed(commit, numbers, self.now)
 
     def read(self) -> None:
         """Let the engine read what is wanted of what is behind."""
         while requests := self.broker.take_page_requests(self.now):
-            pages = []
-            for queue, beyond, limit in requests:
-                found = [
-                    each
-                    for position, each in sorted(self.behind.items())
-                    if position > beyond and each.agent == queue.agent
-                ]
-                pages.append(found[:limit])
-            self.broker.read(requests, pages)
+            self.broker.read(requests, self.pages(requests))
             self.keep()
+
+    def pages(self, requests: Iterable[PageRequest]) -> list[list[Delivery]]:
+        """What the engine has of that."""
+        pages = []
+        for queue, beyond, limit in requests:
+            found = [
+                each
+                for position, each in sorted(self.behind.items())
+                if position > beyond and each.agent == queue.agent
+            ]
+            pages.append(found[:limit])
+        return pages
 
     def _keep_behind(self, commit: Commit, numbers: Sequence[int]) -> None:
         given = iter(numbers)
@@ -120,12 +132,18 @@ class Stage:
 
 
 class Actor:
-    """One session, and what it says. Frames that it was sent gather in ``frames``."""
+    """One session, and what it says.
+
+    Attributes:
+        frames: What it was sent.
+        refused: What of its last registration was.
+    """
 
     def __init__(self, stage: Stage, session: Session) -> None:
         self.stage = stage
         self.session = session
         self.frames: list[HostFrame] = []
+        self.refused: tuple[RegistrationError, ...] = ()
         self._revision = 0
         self._publishes = 0
         self._settlements = 0
@@ -137,14 +155,17 @@ class Actor:
         self,
         *types: str | TypeEntry,
         subscriptions: Iterable[SubscriptionEntry] | None = None,
+        kept: bool = True,
     ) -> None:
-        """Declare ``types`` and nothing else."""
+        """Declare ``types`` and nothing else. Unless not ``kept``, the engine knows at once."""
         entries = tuple(each if isinstance(each, TypeEntry) else TypeEntry(each) for each in types)
         if subscriptions is None:
             subscriptions = [subscribed(entry.name, entry.name) for entry in entries]
         self._revision += 1
         registration = Registration(self._revision, entries, tuple(subscriptions))
-        self.stage.broker.register(self.session, registration, self.stage.now)
+        self.refused = self.stage.broker.register(self.session, registration, self.stage.now)
+        if kept:
+            self.stage.keep()
 
     def publish(
         self,
@@ -173,9 +194,13 @@ class Actor:
         self.stage.broker.begin(self.session, [each.turn for each in deliveries])
 
     def settle(
-        self, deliveries: Delivery | Sequence[Delivery], outcome: Outcome = ACCEPTED
+        self,
+        deliveries: Delivery | Sequence[Delivery],
+        outcome: Outcome = ACCEPTED,
+        *,
+        kept: bool = True,
     ) -> None:
-        """End deliveries in one frame."""
+        """End deliveries in one frame. Unless not ``kept``, the engine knows at once."""
         settlements = []
         for each in [deliveries] if isinstance(deliveries, Delivery) else deliveries:
             assert each.grant is not None
@@ -184,7 +209,8 @@ class Actor:
                 Settlement(self._settlements, each.position, each.attempt, each.grant, outcome)
             )
         self.stage.broker.settle(self.session, settlements, self.stage.now)
-        self.stage.keep()
+        if kept:
+            self.stage.keep()
 
     def call(
         self,

@@ -103,6 +103,7 @@ class World:
     def __init__(self, limits: BrokerLimits = LIMITS) -> None:
         self.broker = Broker(1, limits, has_pages=True)
         self._behind: dict[int, Delivery] = {}
+        self._doomed: dict[int, Delivery] = {}  # behind, and about to be dead letters
         self._requests: list[PageRequest] = []
         self._inspector = Inspector(self.broker, self._behind)
         self.now = 0.0
@@ -271,6 +272,7 @@ class World:
         for letter in commit.dead:
             record = self.records[letter.delivery.position]
             record.endings.append(letter.reason)
+            self._doomed.pop(letter.delivery.position, None)
             worn_out = record.losses == self.broker.limits.max_losses
             assert worn_out == (letter.reason == "worker_lost")
         self.letters += commit.dead
@@ -287,11 +289,12 @@ class World:
         if not requests:
             return
         pages = []
+        behind = self._behind | self._doomed
         for queue, beyond, limit in requests:
             found = (
-                self._behind[each]
-                for each in sorted(self._behind)
-                if each > beyond and self._behind[each].agent == queue.agent
+                behind[each]
+                for each in sorted(behind)
+                if each > beyond and behind[each].agent == queue.agent
             )
             page = [replace(each) for each in islice(found, limit)]
             pages.append(page[: max(1, len(page) - 1)])
@@ -327,8 +330,9 @@ class World:
             for agent in append.targets:
                 position = next(given)
                 self.records[position] = Record(agent, publisher, topic, sequence)
-                if agent in (append.behind or ()) and agent not in (append.full or ()):
-                    self._behind[position] = Delivery(position, agent, append.event)
+                if agent in (append.behind or ()):
+                    there = self._doomed if agent in (append.full or ()) else self._behind
+                    there[position] = Delivery(position, agent, append.event)
         for replay in commit.replays:
             if position := next(given):
                 agent = replay.letter.delivery.agent

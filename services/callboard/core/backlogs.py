@@ -31,11 +31,11 @@ from callboard.core.identity import check_key
 from callboard.core.load import bytes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from callboard.core.agenda import Agenda
     from callboard.core.agent_types import AgentTypes, AgentTypeState
-    from callboard.core.commit import Append, Commit
+    from callboard.core.commit import Append, Commit, DeadLetter
     from callboard.core.event import Address, Delivery, Event
     from callboard.core.queues import AgentQueue
 
@@ -106,6 +106,8 @@ class Backlogs:
         self._undecided_bytes = 0
         self._left: Counter[str] = Counter()  # bytes behind of types that have ended, by name
         self._is_reading = False
+        self._doomed: set[int] = set()
+        self._buried: set[int] = set()
         self.bytes = 0
 
     def has_room(self, state: AgentTypeState) -> bool:
@@ -205,6 +207,26 @@ class Backlogs:
         queue.coming -= 1
         self._forget(queue, bytes_of(event))
 
+    def doom(self, position: int) -> None:
+        """The engine has an event behind for which there was no room: see `_assign`.
+
+        It is not counted, and not to come back when what is around it is read.
+        """
+        self._doomed.add(position)
+
+    def bury(self, letters: Iterable[DeadLetter]) -> None:
+        """The engine has these as dead letters."""
+        if self._doomed:
+            # What is being read was maybe looked up before.
+            positions = (each.delivery.position for each in letters)
+            self._buried |= self._doomed.intersection(positions)
+            self._forget_buried()
+
+    def _forget_buried(self) -> None:
+        if not self._is_reading:
+            self._doomed -= self._buried
+            self._buried.clear()
+
     def restore(self, queue: AgentQueue, backlog: Backlog, size: int) -> None:
         """The former host has left ``backlog``, which takes room for ``size``."""
         queue.behind, queue.behind_since = backlog.count, backlog.since
@@ -241,19 +263,25 @@ class Backlogs:
     def read(self, requests: Sequence[PageRequest], pages: Sequence[Sequence[Delivery]]) -> None:
         """The engine has answered: what it has read is queued when it knows.
 
-        Those for which there was no room in the answer are asked for again.
+        Those for which there was no room in the answer, or that had nothing but what is doomed, are
+        asked for again.
         """
         if not pages[0]:
             queue = requests[0].queue
             msg = f"the engine has lost {queue.behind} events for {queue.agent}"
             raise RuntimeError(msg)
         commit = self._agenda.commit
-        for request, page in zip(requests, pages, strict=True):
+        for request, found in zip(requests, pages, strict=True):
+            page = found
+            if self._doomed:
+                page = [each for each in found if each.position not in self._doomed]
             if page:
                 commit.pages.append((request.queue, page))
                 commit.at_hand += [each.position for each in page]
             else:
                 self._wanted.append(request.queue)
+        if not commit.pages:
+            self.end()
 
     def take(self, queue: AgentQueue, deliveries: Sequence[Delivery]) -> None:
         """The engine knows that ``deliveries`` are at hand."""
@@ -268,6 +296,7 @@ class Backlogs:
     def end(self) -> None:
         """All that was read in one go is queued: the next may begin."""
         self._is_reading = False
+        self._forget_buried()
 
     def _forget(self, queue: AgentQueue, size: int) -> None:
         """Of what is behind ``queue``, so much is not any more."""

@@ -30,7 +30,7 @@ from collections.abc import Iterable, KeysView, Sequence
 from callboard.core.agenda import Agenda
 from callboard.core.agent_types import AgentTypes, AgentTypeState
 from callboard.core.backlogs import Backlog, Backlogs, PageRequest
-from callboard.core.commit import Commit, DeadLetter, Errand
+from callboard.core.commit import Commit, DeadLetter, Declared, Errand
 from callboard.core.dead_letters import DeadLetters
 from callboard.core.deliveries import Deliveries
 from callboard.core.errors import NotAllowedNow, NotFound, ProtocolViolation
@@ -371,15 +371,20 @@ class Broker:
             self._settle_claims(session, now)  # it says that nothing of it runs
             self.leave(session, now)
 
-    def register(self, session: Session, registration: Registration, now: float) -> None:
+    def register(
+        self, session: Session, registration: Registration, now: float
+    ) -> tuple[RegistrationError, ...]:
         """``session`` says all that it serves: what is invalid is refused by entry, the rest holds.
 
-        A type that it leaves out goes to others at once: a worker leaves one out when no turn of it
-        runs there.
+        It is answered, and gets partitions of what is new, when the engine knows: what it was told
+        to be subscribed to stays so whatever becomes of the host. A type that it leaves out goes to
+        others at once: a worker leaves one out when no turn of it runs there.
+
+        Returns the errors, of which its answer will tell as well.
         """
         old = session.registration
         if not session.is_live or registration.revision <= old.revision:
-            return
+            return ()
         new, errors = checked(registration, old, any_names=session.is_foreign)
         types, contested = uncontested(new.types, lambda each: self._claimant(session, each))
         new = new._replace(types=types)
@@ -389,20 +394,19 @@ class Broker:
                 self._stop_serving(session, name, old.subscriptions, now, is_lost=False)
         new, without_room = self._with_room(session, new, old, now)
         session.registration = new
-        adopted = self._begin_serving(session, new, old, now)
         errors += contested + without_room
-        session.outbox.registered.append(Registered(registration.revision, errors, adopted))
-        for partitions in adopted:
-            self._placer.begin_adopted(session, partitions, now)
-        self._agenda.wake(session)
-        self._settle_claims(session, now)
-        self._placer.tell_drained(session)
+        lanes = self._begin_serving(session, new, old)
+        declared = self._agenda.commit.declared
+        if session in declared:
+            lanes = {**declared[session].lanes, **lanes}
+        declared[session] = Declared(new.revision, errors, lanes)
+        return errors
 
     def _begin_serving(
-        self, session: Session, new: Registration, old: Registration, now: float
-    ) -> tuple[Partitions, ...]:
-        """``session`` serves the types that are ``new``; what it has of them still."""
-        begun: list[AgentTypeState] = []
+        self, session: Session, new: Registration, old: Registration
+    ) -> dict[str, Lane]:
+        """``session`` serves the types that are ``new``; the lanes that are not open yet."""
+        begun: dict[str, Lane] = {}
         known = set(old.types)
         for entry in new.types:
             if entry in known:
@@ -415,14 +419,34 @@ class Broker:
                 state.takes_events = not entry.calls_only
                 state.add_worker(session)
                 self.types.served(entry.name)
-                session.lanes[entry.name] = Lane(
+                begun[entry.name] = session.lanes[entry.name] = Lane(
                     session, self.limits.delivery_window, entry.max_concurrency
                 )
+        return begun
+
+    def _open_lanes(self, session: Session, declared: Declared, now: float) -> None:
+        """The engine knows what ``session`` serves: it is answered, and gets its partitions."""
+        if not session.is_live:
+            return
+        begun: list[AgentTypeState] = []
+        for name, lane in declared.lanes.items():
+            state = self.types.get(name)
+            if state is not None and session.lanes.get(name) is lane:
+                lane.is_open = True
                 begun.append(state)
-        adopted = [self._placer.adopt(session, state, session.claims, now) for state in begun]
+        claims = session.claims
+        had = [self._placer.adopt(session, state, claims, now) for state in begun]
+        adopted = tuple(each for each in had if each is not None)
+        if not session.is_foreign:
+            answer = Registered(declared.revision, declared.errors, adopted)
+            session.outbox.registered.append(answer)
+            self._agenda.wake(session)
         for state in begun:
             self._placer.rebalance(state, now)
-        return tuple(partitions for partitions in adopted if partitions is not None)
+        for partitions in adopted:
+            self._placer.begin_adopted(session, partitions, now)
+        self._settle_claims(session, now)
+        self._placer.tell_drained(session)
 
     def drain(self, session: Session, now: float) -> None:
         """``session`` wants to leave.
@@ -502,12 +526,15 @@ class Broker:
         for each in commit.sessions:
             each.is_kept = True
             agenda.wake(each)
+        self._backlogs.bury(commit.dead)
         if commit.errands:
             self._dead_letters.committed(commit, given, now)
         deliveries.hand_out_new(now)
         if commit.pages:
             deliveries.take_pages(commit.pages, now)
         self._answer_settlements(commit)
+        for session, declared in commit.declared.items():
+            self._open_lanes(session, declared, now)
 
     def restart(self, session: Session) -> None:
         """Another process goes on with ``session``, and serves what the former one did.

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from callboard.core.errors import Code
 from callboard.core.event import Address, Delivery, Event
-from callboard.core.frames import Refusal
+from callboard.core.frames import Refusal, RegistrationError
 from callboard.core.kept import KeptType
-from callboard.core.queues import AgentQueue
+from callboard.core.queues import AgentQueue, Lane
 from callboard.core.session import Session
 
 
@@ -105,6 +105,19 @@ class Replay:
     behind: AgentQueue | None = None
 
 
+class Declared(NamedTuple):
+    """What a worker has registered since the last commit, to be answered.
+
+    Attributes:
+        revision: The newest; see `Registered`.
+        lanes: Of the types that it serves from here on, by name.
+    """
+
+    revision: int
+    errors: tuple[RegistrationError, ...]
+    lanes: Mapping[str, Lane]
+
+
 class Drop(NamedTuple):
     """A dead letter, by position, that is to be forgotten."""
 
@@ -128,6 +141,7 @@ class Commit:
         settled: Settlements to confirm: the session, the number, why it was refused (None: it was
             not).
         errands: What operators asked for, of which this is the last.
+        declared: What sessions have registered, of which ``types`` has what the engine is to know.
         types: Durable types that are new, or subscribe to something else than before.
         types_gone: Names of durable types to forget.
         sessions: Those that have begun of workers that outlive their host.
@@ -142,6 +156,7 @@ class Commit:
     dead: list[DeadLetter] = field(default_factory=list)
     settled: list[tuple[Session, int, Refusal | None]] = field(default_factory=list)
     errands: list[Errand] = field(default_factory=list)
+    declared: dict[Session, Declared] = field(default_factory=dict)
     changed: list[Delivery] = field(default_factory=list)
     at_hand: list[int] = field(default_factory=list)
     pages: list[tuple[AgentQueue, Sequence[Delivery]]] = field(default_factory=list)
@@ -160,6 +175,7 @@ class Commit:
             or self.dead
             or self.settled
             or self.errands
+            or self.declared
             or self.changed
             or self.at_hand
             or self.has_presence

@@ -127,6 +127,8 @@ class Deliveries:
             position = next(positions)
             if full is not None and agent in full:
                 self.overflow(Delivery(position, agent, event, 0, None, now), full[agent], now)
+                if behind is not None and agent in behind:
+                    self._backlogs.doom(position)
                 continue
             if (
                 behind is not None

@@ -46,7 +46,11 @@ class Placer:
 
     def rebalance(self, state: AgentTypeState, now: float) -> None:
         """Plan anew who holds what; grant what is free, ask for what should move."""
-        candidates = [session for session in state.workers if not session.draining]
+        candidates = [
+            session
+            for session in state.workers
+            if not session.draining and session.lanes[state.name].is_open
+        ]
         index = {session: number for number, session in enumerate(candidates)}
         grants = state.grants
         held = [
@@ -150,7 +154,12 @@ class Placer:
 
     def tell_drained(self, session: Session) -> None:
         """Tell ``session``, once, when it asked to leave and holds nothing any more."""
-        if session.draining and not session.is_drained and not self.held_count(session):
+        if (
+            session.draining
+            and not session.is_drained
+            and not self.held_count(session)
+            and all(lane.is_open for lane in session.lanes.values())  # it may claim some still
+        ):
             session.is_drained = True
             session.outbox.drain = True
             self._agenda.wake(session)

@@ -161,6 +161,7 @@ class Lane:
     """What is out of one agent type at one session, and the queues that wait for room there.
 
     Attributes:
+        is_open: The engine knows that its session serves the type: it may get partitions.
         room: How many more deliveries may be out.
         turns_at_once: How many turns each of its agents has at once there.
         ready: Queues with something to hand out when there is room, each once, in turn.
@@ -168,10 +169,11 @@ class Lane:
             kept for one delivery of each, or of thousands that are ready all would be read at once.
     """
 
-    __slots__ = ("reading", "ready", "room", "session", "turns_at_once", "window")
+    __slots__ = ("is_open", "reading", "ready", "room", "session", "turns_at_once", "window")
 
     def __init__(self, session: Session, window: int, turns_at_once: int = 1) -> None:
         self.session = session
+        self.is_open = False
         self.turns_at_once = turns_at_once
         self.window = window
         self.room = window

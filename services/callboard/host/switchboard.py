@@ -179,10 +179,7 @@ class Switchboard:
         self, session: Session, registration: Registration
     ) -> tuple[RegistrationError, ...]:
         """A worker whose protocol registers beside its stream serves this; what is refused."""
-        self.broker.register(session, registration, self._loop.time())
-        answers = session.outbox.registered
-        errors = tuple(error for answer in answers for error in answer.errors)
-        answers.clear()
+        errors = self.broker.register(session, registration, self._loop.time())
         self._act()
         return errors
 

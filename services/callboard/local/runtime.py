@@ -178,11 +178,11 @@ class LocalRuntime(BaseRuntime):
     # How things travel: by reference, through the broker.
 
     def _declare(self, registration: Registration) -> asyncio.Future[Sequence[RegistrationError]]:
-        self._broker.register(self._session, registration, self._now())
-        registered = self._session.outbox.registered.pop()
+        errors = self._broker.register(self._session, registration, self._now())
         self._schedule_pump()
+        declared: asyncio.Future[Sequence[RegistrationError]]
         declared = asyncio.get_running_loop().create_future()
-        declared.set_result(registered.errors)
+        declared.set_result(errors)
         return declared
 
     def _send_publish(self, event: Event, done: Done, deadline: float | None) -> None:
