@@ -47,7 +47,7 @@ def test_the_deadline_of_a_call_that_was_answered_ends_no_other() -> None:
         )
         late = asyncio.create_task(_ending(calls, 5.0))
         await asyncio.sleep(0.5)
-        calls.take(Reply(1, b"answer"))
+        calls.take([Reply(1, b"answer")])
         assert (await answered).payload == b"answer"
         assert await late - began == pytest.approx(5.0 + HOST_GRACE_S)
 

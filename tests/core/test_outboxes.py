@@ -23,8 +23,10 @@ from callboard.core.origins import Origin
 from callboard.core.outbox import ANSWERS_ALONE, ANSWERS_ALONE_S, HostOutbox
 from callboard.core.session import Session
 from callboard.core.worker_outbox import (
+    BYTES_WORTH_A_FRAME,
     SETTLEMENTS_ALONE,
     SETTLEMENTS_ALONE_S,
+    WORTH_A_FRAME,
     WorkerOutbox,
 )
 
@@ -479,6 +481,28 @@ def test_a_refused_settlement_is_answered_at_once() -> None:
 
     assert frame is not None
     assert (frame.settled_through, len(frame.settlements_refused)) == (2, 1)
+
+
+def test_a_frame_is_worth_sending_when_it_gives_its_reader_enough_to_do() -> None:
+    """A call is as much as four events; large events are worth one by their bytes."""
+    outbox = WorkerOutbox(1000)
+    assert not outbox.is_worth_a_frame
+    outbox.publishes += [Publish(number, event()) for number in range(1, WORTH_A_FRAME)]
+    assert not outbox.is_worth_a_frame
+    outbox.settlements += [settlement(1), settlement(2)]
+    assert outbox.is_worth_a_frame
+
+    outbox = WorkerOutbox(1000)
+    outbox.calls += [call(number) for number in range(1, WORTH_A_FRAME // 8 + 1)]
+    assert not outbox.is_worth_a_frame
+    outbox.replies += [Reply(number) for number in range(1, WORTH_A_FRAME // 8 + 1)]
+    assert outbox.is_worth_a_frame
+
+    outbox = WorkerOutbox(1000)
+    outbox.publishes.append(Publish(1, event(BYTES_WORTH_A_FRAME // 2)))
+    assert not outbox.is_worth_a_frame
+    outbox.publishes.append(Publish(2, event(BYTES_WORTH_A_FRAME // 2)))
+    assert outbox.is_worth_a_frame
 
 
 def test_settlements_wait_for_something_else_to_say() -> None:

@@ -525,8 +525,7 @@ class BaseRuntime(ABC):
         """The host has said something of calls, made here or to agents here."""
         for call in frame.calls:
             self._runner.call(call)
-        for reply in frame.replies:
-            self._calls.take(reply)
+        self._calls.take(frame.replies)
         for call_id in frame.cancels:
             self._runner.cancel(call_id)
         for credit in frame.credits:

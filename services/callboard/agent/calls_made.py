@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from math import inf
 from typing import Any
 
 from callboard.agent.cancellation import CancellationToken
+from callboard.agent.slices import in_slices
 from callboard.agent.stream_made import StreamMade
 from callboard.core.errors import CallboardError, DeadlineExceeded
 from callboard.core.frames import Call, Reply
 
 HOST_GRACE_S = 5.0
 """How long after its deadline a call is given up here, should the host that keeps it be stuck."""
+
+SLICE = 32
+"""How many callers go on in one step of the loop."""
 
 
 class CallsMade:
@@ -102,13 +106,16 @@ class CallsMade:
         """Return when no call is open."""
         await self._none_open.wait()
 
-    def take(self, reply: Reply) -> None:
-        """The host has answered; an answer that nobody waits for is passed over."""
-        made = self._open.get(reply.call_id)
-        if isinstance(made, StreamMade):
-            made.take(reply)
-        elif made is not None and not made.done():
-            made.set_result(reply)
+    def take(self, replies: Iterable[Reply]) -> None:
+        """The host has answered; what nobody waits for is passed over."""
+        ended: list[tuple[asyncio.Future[Reply], Reply]] = []
+        for reply in replies:
+            made = self._open.get(reply.call_id)
+            if isinstance(made, StreamMade):
+                made.take(reply)
+            elif made is not None:
+                ended.append((made, reply))
+        in_slices(_answer, ended, SLICE)
 
     def fail(self, error: CallboardError) -> None:
         """Nobody will answer what is open."""
@@ -147,6 +154,12 @@ class CallsMade:
         del self._late_at[call.id]
         if not self._open:
             self._none_open.set()
+
+
+def _answer(ended: tuple[asyncio.Future[Reply], Reply]) -> None:
+    future, reply = ended
+    if not future.done():
+        future.set_result(reply)
 
 
 def _too_late(call: Call) -> DeadlineExceeded:

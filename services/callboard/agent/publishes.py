@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from callboard.agent.slices import in_slices
 from callboard.core.errors import (
     CallboardError,
     ProtocolViolation,
@@ -19,6 +20,10 @@ from callboard.core.frames import HostFrame, Publish
 
 if TYPE_CHECKING:
     from callboard.core.event import Event
+
+SLICE = 128
+SLICE_BYTES = 128 << 10
+"""How many publishers go on in one step of the loop, or fewer whose last events had so much."""
 
 Done: TypeAlias = Callable[[CallboardError | None], None]
 """Called once: with None when the host has the event, else with why not."""
@@ -65,6 +70,8 @@ class UnconfirmedPublishes:
         self.confirmed = max(self.confirmed, frame.published_through)
         take_out = self._waiting.pop
         with_deadline = 0
+        ended: list[tuple[Done, CallboardError | None]] = []
+        size = 0
         for number in (*through, *frame.published_beyond):
             waiting = take_out(number, None)
             if waiting is None:
@@ -73,8 +80,11 @@ class UnconfirmedPublishes:
             self.answered_count += 1
             if publish.deadline is not None:
                 with_deadline += 1
+            size += len(publish.event.content)
             refusal = refused.get(number) if refused else None
-            done(None if refusal is None else error_of(refusal.code, refusal.reason))
+            why = None if refusal is None else error_of(refusal.code, refusal.reason)
+            ended.append((done, why))
+        in_slices(_tell, ended, max(1, min(SLICE, SLICE_BYTES * len(ended) // max(size, 1))))
         return with_deadline
 
     def fail(self, error: CallboardError) -> None:
@@ -87,6 +97,11 @@ class UnconfirmedPublishes:
     def is_empty(self) -> bool:
         """Whether all are answered."""
         return not self._waiting
+
+
+def _tell(ended: tuple[Done, CallboardError | None]) -> None:
+    done, why = ended
+    done(why)
 
 
 @dataclass(slots=True, eq=False)

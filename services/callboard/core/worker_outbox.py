@@ -27,6 +27,13 @@ SHORTEST_WAIT_S = 0.001
 """What is left to a publish that may wait when its time is up: none at all says something else."""
 
 
+WORTH_A_FRAME = 128
+BYTES_WORTH_A_FRAME = 128 << 10
+"""So many publishes, or a fourth of it of calls and replies, are about a millisecond of work for
+the host, ten times what a frame costs: it does that while further ones gather. The bytes of events,
+taken for as large as the first.
+"""
+
 SETTLEMENTS_ALONE = 64
 SETTLEMENTS_ALONE_S = 0.005
 """So many settlements leave with nothing else, or those of so long, if all are of turns that ended
@@ -74,6 +81,17 @@ class WorkerOutbox:
         self.drain = False
         self.beat = False
         self.leave = False
+
+    @property
+    def is_worth_a_frame(self) -> bool:
+        """Whether what gathered is not to wait for more: see `WORTH_A_FRAME`."""
+        publishes = self.publishes
+        worth = len(self.settlements) // 2 + len(publishes)
+        worth += 4 * (len(self.replies) + len(self.calls))
+        return worth >= WORTH_A_FRAME or (
+            bool(publishes)
+            and len(publishes) * len(publishes[0].event.content) >= BYTES_WORTH_A_FRAME
+        )
 
     @property
     def item_count(self) -> int:

@@ -20,7 +20,7 @@ from callboard.core.errors import (
     Unsupported,
     cause_of,
 )
-from callboard.core.frames import MAX_FRAME_ITEMS, NO_CLAIMS, Claims, HostFrame, WorkerFrame
+from callboard.core.frames import NO_CLAIMS, Claims, HostFrame, WorkerFrame
 from callboard.core.worker_outbox import WorkerOutbox
 from callboard.log import Logger
 from callboard.wire.frames import (
@@ -62,7 +62,7 @@ takes 5 s or more, and what begins it anew every 3 s never hears the answer.
 """
 
 GATHER_S = 0.004
-"""For how long a frame that is not full waits for what is still being added to it."""
+"""For how long a small frame waits for what is still being added to it."""
 
 LINGER_S = 0.001
 FULL_ENOUGH = 32
@@ -315,13 +315,13 @@ def _holds_several(frame: WorkerFrame) -> bool:
 
 
 async def _gather(outbox: WorkerOutbox, now: Callable[[], float]) -> None:
-    """Let turns and publishers that run add to a frame that is not full, while each step adds some.
+    """Let turns and publishers that run add to a small frame, while each step adds some.
 
     One frame a slice of turns is small: its write costs as much as the turns, and so does the
     host's frame that answers it. Where nothing runs this takes one step of the loop.
     """
     count, until = outbox.item_count, now() + GATHER_S
-    while 0 < count < MAX_FRAME_ITEMS and now() < until:
+    while count and not outbox.is_worth_a_frame and now() < until:
         former = count
         await asyncio.sleep(0)
         count = outbox.item_count
