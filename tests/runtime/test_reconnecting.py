@@ -19,7 +19,7 @@ from callboard import (
     TypeSubscription,
 )
 from callboard.core.broker import BrokerLimits
-from callboard.core.errors import AlreadyRegistered, Unavailable
+from callboard.core.errors import AlreadyRegistered, PublishOutcomeUnknown, Unavailable
 from callboard.core.lease import Lease, Need
 from callboard.engine.sqlite import SqliteEngine
 from callboard.host import Host
@@ -160,6 +160,29 @@ async def test_a_worker_serves_on_when_its_host_was_replaced() -> None:
             await s.worker.wait_ready()
             assert await s.worker.send_message("question", HERE) == "question"
             await s.worker.stop()
+
+
+async def test_what_was_said_to_a_host_that_was_away_for_too_long_is_not_said_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have it, and has forgotten by then; what was not said yet is."""
+    monkeypatch.setattr("callboard.worker.runtime.KEPT_S", 0.3)
+    async with scene() as s:
+        s.proxy.is_open = False
+        s.proxy.freeze()
+        in_time = asyncio.create_task(s.worker.publish_message("said", TICKS))
+        await asyncio.sleep(LIMITS.lease_s + 0.2)
+        later = asyncio.create_task(s.worker.publish_message("later", TICKS))
+        await asyncio.sleep(0.5)
+        assert not in_time.done()
+        s.proxy.is_open = True
+
+        with pytest.raises(PublishOutcomeUnknown, match="away for too long"):
+            await in_time
+        await later
+        await s.worker.publish_message("at last", TICKS)
+        await s.until("end later", "end at last")
+        assert "begin said" not in s.diary
 
 
 async def test_a_worker_whose_name_another_has_taken_does_not_come_back() -> None:

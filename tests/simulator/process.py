@@ -138,11 +138,11 @@ class Runtime(WorkerRuntime):
             link._jitter = process.system.chance_of("jitter").random
         return link
 
-    def lost(self, reason: CallboardError) -> None:
+    def lost(self, session: WorkerSession, reason: CallboardError) -> None:
         """Its session is over: what it had is handed out again."""
         self._process.was_troubled = True
         self._process.system.ledger.counts["sessions lost"] += 1
-        super().lost(reason)
+        super().lost(session, reason)
 
     def handed_over(self, reason: CallboardError) -> None:
         """Another host goes on with its session."""

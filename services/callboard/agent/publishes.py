@@ -87,6 +87,18 @@ class UnconfirmedPublishes:
         in_slices(_tell, ended, max(1, min(SLICE, SLICE_BYTES * len(ended) // max(size, 1))))
         return with_deadline
 
+    def give_up(self, through: int, error: CallboardError) -> int:
+        """Nobody will answer those up to that number. How many of them had a deadline."""
+        numbers = [number for number in self._waiting if number <= through]
+        with_deadline = 0
+        for number in numbers:
+            publish, done = self._waiting.pop(number)
+            self.answered_count += 1
+            if publish.deadline is not None:
+                with_deadline += 1
+            done(error)
+        return with_deadline
+
     def fail(self, error: CallboardError) -> None:
         """Nobody will answer what is open."""
         waiting, self._waiting = self._waiting, {}

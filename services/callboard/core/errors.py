@@ -126,6 +126,15 @@ class Unavailable(CallboardError, ConnectionError):
     code = Code.UNAVAILABLE
 
 
+class PublishOutcomeUnknown(CallboardError):
+    """The host was away for so long that it does not know what it had of this process.
+
+    The event is published, or it is not. Publish it again where it may be handled twice.
+    """
+
+    code = Code.UNKNOWN
+
+
 class Unsupported(CallboardError, NotImplementedError):
     """The peer or this runtime does not have the operation."""
 

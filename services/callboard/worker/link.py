@@ -97,7 +97,7 @@ class LinkOwner(Protocol):
         """The session has a stream from here on, or none."""
         ...
 
-    def lost(self, reason: CallboardError) -> None:
+    def lost(self, session: WorkerSession, reason: CallboardError) -> None:
         """The session is over, and nothing that it brought counts."""
         ...
 
@@ -342,8 +342,9 @@ class HostLink:
         self._news.set()
 
     def _lose(self, reason: CallboardError) -> None:
-        self.session = None
-        self._owner.lost(reason)
+        session, self.session = self.session, None
+        assert session is not None  # noqa: S101 (for the type checker: who loses one has one)
+        self._owner.lost(session, reason)
 
     async def _dial(self, greeting: Greeting, timeout_s: float) -> Connection:
         return await Connection.open(

@@ -24,6 +24,7 @@ from callboard.agent.publishes import Done, OutsidePublishes, UnconfirmedPublish
 from callboard.core.errors import (
     CallboardError,
     NotAllowedNow,
+    PublishOutcomeUnknown,
     Unavailable,
     Unsupported,
     cause_of,
@@ -41,6 +42,7 @@ from callboard.core.frames import (
     RegistrationError,
     Reply,
 )
+from callboard.core.origins import KEPT_S
 from callboard.core.session import BEGINNINGS, STREAMS
 from callboard.log import Logger
 from callboard.telemetry.active import agent_spans
@@ -136,6 +138,8 @@ class WorkerRuntime(BaseRuntime):
         self._all_confirmed.set()
         self._publishes = UnconfirmedPublishes()
         self._outside = OutsidePublishes(self._publish)
+        self._lost_at: float | None = None  # the last session, if none has begun since
+        self._said_through = 0  # the last publish that it may have said
         self._is_cut_off = asyncio.Event()
         self._readiness = _Readiness()
         self._registrations: dict[int, asyncio.Future[Sequence[RegistrationError]]] = {}
@@ -368,9 +372,13 @@ class WorkerRuntime(BaseRuntime):
         self._bind(welcome.max_event_bytes, welcome.partitions)
         self._drained.clear()
         outbox = session.outbox
+        given_up = self._give_up_forgotten()
         outbox.confirmed = self._publishes.answered_count
         self._outside.limit = max(1, welcome.publish_window * 3 // 4)
         outbox.publishes.extend(self._publishes.unanswered)
+        self._outside.ended(given_up)  # who waits behind them goes on, with the others
+        if self._publishes.is_empty:
+            self._all_confirmed.set()
         if not self._tells_beginnings:
             self._runner.beginnings.ask_no_more()
         if self.is_stopping:
@@ -392,8 +400,21 @@ class WorkerRuntime(BaseRuntime):
             self._is_cut_off.set()
         self._readiness.set(is_ready=is_connected and self._is_declared)
 
-    def lost(self, reason: CallboardError) -> None:
+    def _give_up_forgotten(self) -> int:
+        """Fail what was said so long ago that the host may take it for new if it is said again.
+
+        How many of them had a deadline.
+        """
+        lost_at, self._lost_at = self._lost_at, None
+        if lost_at is None or asyncio.get_running_loop().time() < lost_at + KEPT_S:
+            return 0
+        msg = f"the host at {self._address} was away for too long to know whether it has the event"
+        return self._publishes.give_up(self._said_through, PublishOutcomeUnknown(msg))
+
+    def lost(self, session: WorkerSession, reason: CallboardError) -> None:
         """The session is over: others may have its agents by now."""
+        self._lost_at = asyncio.get_running_loop().time()
+        self._said_through = self._publishes.last - len(session.outbox.publishes)
         self._runner.cut_off()
         self._calls.fail(reason)
 
