@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from behaviour.world import Cluster, Process, cluster
-from callboard import BaseAgent, MessageContext, Reject, TopicId, TypeSubscription
+from callboard import (
+    AgentId,
+    BaseAgent,
+    MessageContext,
+    Policy,
+    Reject,
+    TopicId,
+    TypeSubscription,
+    Unavailable,
+)
 from callboard.worker import WorkerRuntime
 from cli.command import run
 
 PATIENCE_S = 50.0
 TICKS = TopicId("ticks", "x")
+UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 LIMITED = (
     sys.executable,
     "-c",
     """if True:
     import os, resource, sys
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
     os.execv(sys.argv[1], sys.argv[1:])
     """,
 )
@@ -53,6 +67,19 @@ class Diarist(BaseAgent):
         if message == "slow":
             await self._go_on.wait()
         self._diary.append(f"end {message}")
+
+
+class Relay(BaseAgent):
+    """Passes on what it hears when it may."""
+
+    def __init__(self, go_on: asyncio.Event) -> None:
+        super().__init__("passes on what it hears")
+        self._go_on = go_on
+
+    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
+        """Publish it."""
+        await self._go_on.wait()
+        await self.publish_message(message, TICKS)
 
 
 async def serve(worker: WorkerRuntime, name: str, diary: list[str], go_on: asyncio.Event) -> None:
@@ -126,33 +153,51 @@ async def test_a_host_that_is_killed_has_lost_nothing_that_it_acknowledged(tmp_p
             assert int(status["counters"]["rejected"]) == 0
 
 
-async def test_a_host_whose_disk_is_full_ends_and_says_why(tmp_path: Path) -> None:
-    """With one line. The next one, over a disk with room, has all that was acknowledged; who
-    publishes waits for it.
+async def test_a_host_whose_disk_is_full_refuses_publishes_and_goes_on_when_it_is_not(
+    tmp_path: Path,
+) -> None:
+    """It says that it is not ready. Calls are answered meanwhile; turns that publish are tried
+    again without having failed. What was acknowledged is there, also for the next host, in order.
     """
     options = ("--engine", "sqlite", "--data", str(tmp_path), "--log-level", "error")
     host = Process("host", "--address", "127.0.0.1:0", *options, under=LIMITED)
     address = host.wait_for("listening on ")
     diary: list[str] = []
+    go_on = asyncio.Event()
     try:
         async with asyncio.timeout(PATIENCE_S), WorkerRuntime(address) as near:
-            await serve(near, "agent", diary, asyncio.Event())
-            messages = [f"{number} {'x' * 100_000}" for number in range(30)]
-            published = asyncio.create_task(publish(near, messages))
-            await asyncio.to_thread(host.child.communicate)
-            assert host.child.returncode == 1
-            said = host.said().splitlines()
-            assert len(said) == 1, said
-            assert said[0].startswith(f"UNAVAILABLE: events cannot be kept in {tmp_path}")
-            assert not published.done()
+            await serve(near, "agent", diary, go_on)
+            await Relay.register(near, "relay", lambda: Relay(go_on), policy=Policy(max_attempts=1))
+            await near.add_subscription(TypeSubscription("relayed", "relay"))
+            await near.publish_message("relayed", TopicId("relayed", "x"))
+            kept: list[str] = []
+            with pytest.raises(Unavailable, match=f"events cannot be kept in {tmp_path}"):
+                await publish_until_refused(near, kept)
+            assert await readiness(address) == (False, True)
+            go_on.set()
+            with pytest.raises(Unavailable, match="events cannot be kept in"):
+                await near.publish_message("refused", TICKS)
+            assert await near.send_message("question", AgentId("agent", "y")) is None
+            registering = asyncio.create_task(serve(near, "later", [], go_on))
+            await asyncio.sleep(3)
+            assert not registering.done()
+            assert "end relayed" not in diary
 
+            resource.prlimit(host.child.pid, resource.RLIMIT_FSIZE, UNLIMITED)
+            await until(lambda: "end relayed" in diary)
+            await registering
+            assert await readiness(address) == (True, True)
+            await publish(near, ["after"])
+            await asyncio.to_thread(host.stop, signal.SIGKILL)
             host.log.close()
             host = Process("host", "--address", address, *options)
-            await published
-            await until(lambda: f"end {messages[-1]}" in diary)
-        ended = [each for each in diary if each.startswith("end")]
-        assert ended == ends(messages)
-        assert host.stop() == 0
+            await publish(near, ["at last"])
+            await until(lambda: "end at last" in diary)
+        heard = [each.split()[1] for each in diary if each.startswith("end") and "x" * 9 in each]
+        assert heard == [each.split()[0] for each in kept]
+        assert "begin refused" not in diary
+        assert diary.count("begin relayed") == 1
+        assert await asyncio.to_thread(host.stop) == 0
     finally:
         host.child.kill()
         host.child.communicate()
@@ -163,6 +208,26 @@ async def publish(runtime: WorkerRuntime, messages: Iterable[str]) -> None:
     """One after the other."""
     for message in messages:
         await runtime.publish_message(message, TICKS)
+
+
+async def publish_until_refused(runtime: WorkerRuntime, kept: list[str]) -> None:
+    """One after the other; ``kept`` has those that were acknowledged."""
+    for number in range(30):
+        message = f"{number} {'x' * 100_000}"
+        await runtime.publish_message(message, TICKS)
+        kept.append(message)
+
+
+async def readiness(address: str) -> tuple[bool, bool]:
+    """Whether workers should connect to a host, and whether it is alive."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answers = [
+            await stub.Check(health_pb2.HealthCheckRequest(service=each))
+            for each in ("callboard.v1.AgentHost", "")
+        ]
+    serving = health_pb2.HealthCheckResponse.SERVING
+    return answers[0].status == serving, answers[1].status == serving
 
 
 def test_a_second_host_over_the_same_data_is_one_line(tmp_path: Path) -> None:

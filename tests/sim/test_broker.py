@@ -152,6 +152,18 @@ class Stories(RuleBasedStateMachine):
         self.world.commit_ends()
 
     @rule()
+    def commit_fails(self) -> None:
+        self.world.commit_fails()
+
+    @rule()
+    def engine_heals(self) -> None:
+        self.world.engine_heals()
+
+    @rule()
+    def reading_fails(self) -> None:
+        self.world.reading_fails()
+
+    @rule()
     def reading_begins(self) -> None:
         self.world.reading_begins()
 
@@ -224,8 +236,11 @@ def tell(seed: int, steps: int = 400) -> World:
         ("worker_reads", most),
         ("commit_begins", common),
         ("commit_ends", common),
+        ("commit_fails", rare),
+        ("engine_heals", common),
         ("reading_begins", common),
         ("reading_ends", common),
+        ("reading_fails", rare),
         ("pass_time", rare),
         ("replay", rare),
         ("drop", rare),
@@ -242,7 +257,7 @@ def tell(seed: int, steps: int = 400) -> World:
 
 def act(world: World, deed: str, chance: Random) -> None:
     """Do one thing, to a worker that chance picks if it takes one."""
-    if deed in ("notice_loss", "commit_begins", "commit_ends", "reading_begins", "reading_ends"):
+    if deed == "notice_loss" or deed.startswith(("commit_", "engine_", "reading_")):
         getattr(world, deed)()
     elif deed == "pass_time":
         world.pass_time(chance.choice((0.5, 5.0, 30.0)))

@@ -253,7 +253,9 @@ class World:
             self._commit = self.broker.take_commit()
             if self._commit is not None:
                 for append in self._commit.appends:
-                    if append.refusal is None:
+                    if append.is_told:
+                        assert append.refusal is not None
+                    elif append.refusal is None:
                         assert append.targets == self._expected.pop(append.event)
                     else:
                         assert append.targets == ()
@@ -277,6 +279,22 @@ class World:
             assert worn_out == (letter.reason == "worker_lost")
         self.letters += commit.dead
         self.broker.committed(commit, numbers, self.now)
+
+    def commit_fails(self) -> None:
+        """The engine could not keep it."""
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            self.broker.not_kept(commit, "the disk is full", self.now)
+
+    def engine_heals(self) -> None:
+        """It can keep events again."""
+        self.broker.can_keep()
+
+    def reading_fails(self) -> None:
+        """The engine could not read."""
+        requests, self._requests = self._requests, []
+        if requests:
+            self.broker.not_read(requests)
 
     def reading_begins(self) -> None:
         """The engine is asked for what is wanted of its backlogs."""
@@ -325,6 +343,8 @@ class World:
 
     def _note_new(self, commit: Commit, given: Iterator[int]) -> None:
         for append in commit.appends:
+            if append.is_told:
+                continue
             publisher, topic, sequence = self._event_of[append.event]
             self._taken[append.event] += 1
             for agent in append.targets:
@@ -404,6 +424,7 @@ class World:
 
     def settle_down(self) -> None:
         """Let all arrive, all turns end, all time pass; then nothing may be left."""
+        self.engine_heals()
         while self.lost:
             self.notice_loss()
         for node in list(self.nodes):
@@ -471,7 +492,8 @@ class World:
                 assert replies or call_id in worker.cancelled
                 assert all(reply.last for reply in replies)
             for number, event in worker.published.items():
-                assert self._taken[event] == 1, number
+                was_kept = self._taken[event] == 1  # also that it was refused, if it was
+                assert was_kept or number in worker.refused_publishes, number
 
     def _check_errands(self) -> None:
         """Each dead letter is there, or was replayed once, or dropped once."""

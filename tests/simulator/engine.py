@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from callboard.core.backlogs import Backlog, PageRequest
+from callboard.core.errors import Unavailable
 from callboard.core.event import Address, Delivery
 from callboard.core.kept import Kept, KeptOrigin, KeptSession, KeptType
 from callboard.engine.contract import PAGE_ITEMS
@@ -18,6 +19,9 @@ from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 if TYPE_CHECKING:
     from callboard.core.commit import Append, Commit
     from simulator.ledger import Ledger
+
+
+DISK_IS_FULL = "the disk is full"
 
 
 @dataclass
@@ -36,6 +40,7 @@ class ModelEngine(MemoryEngine):
 
     Attributes:
         epoch: Of the host that has it.
+        is_full: Whether it can keep nothing.
     """
 
     def __init__(self, ledger: Ledger, chance: Random, commit_s: float) -> None:
@@ -46,6 +51,7 @@ class ModelEngine(MemoryEngine):
         self._disk = Disk()
         self._under_way: Commit | None = None
         self.epoch = 0
+        self.is_full = False
 
     async def open(self) -> Kept:
         """What is there."""
@@ -82,6 +88,7 @@ class ModelEngine(MemoryEngine):
     async def pages(self, requests: Sequence[PageRequest]) -> Sequence[Sequence[Delivery]]:
         """After a while, of what is there then; often not all that was asked for."""
         await asyncio.sleep(self._chance.random() * self._commit_s)
+        await self.check()
         disk = self._disk
         pages: list[list[Delivery]] = []
         for request in requests:
@@ -105,12 +112,18 @@ class ModelEngine(MemoryEngine):
             self._under_way = commit
             await asyncio.sleep(self._chance.random() * self._commit_s)
             self._under_way = None
+        await self.check()
         return self._keep(commit)
+
+    async def check(self) -> None:
+        """Whether it can keep something."""
+        if self.is_full:
+            raise Unavailable(DISK_IS_FULL)
 
     def crash(self) -> None:
         """The host is gone in the middle of what it does."""
         commit, self._under_way = self._under_way, None
-        if commit is not None and self._chance.random() < 0.5:
+        if commit is not None and not self.is_full and self._chance.random() < 0.5:
             self._keep(commit)
 
     def _keep(self, commit: Commit) -> Sequence[int]:

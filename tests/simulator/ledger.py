@@ -9,7 +9,8 @@ Promises that it holds a run to (docs/guarantees.md):
 * What nobody acknowledged is so for all agents that it was for, or for none.
 * Nothing is handled twice without a reason: its handler raised, its process was lost, or the host
   was when it might have heard how it ended. No event's turn is cancelled without one.
-* What was refused reached nobody, and a turn that published it was not done: it is tried again.
+* What was refused, because there was no room or the engine could not keep it, reached nobody, and a
+  turn that published it was not done: it is tried again.
 * What is given up because its workers were lost had begun with two of them at least, or was about
   to where its worker had said so; what ends its workers ends few.
 * What a handler raises for is tried as often as the policy of its type says, and no less.
@@ -144,6 +145,7 @@ class Ledger:
     )
     notes: list[str] = field(default_factory=list)
     without_host: list[tuple[float, float]] = field(default_factory=list)
+    disk_was_full: bool = False
     _instances: dict[Agent, list[Process]] = field(default_factory=lambda: defaultdict(list))
     _running: dict[Agent, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     _sequences: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -405,7 +407,8 @@ class Ledger:
         if is_early and dead in (["handler_error"], ["queue_full"]):
             msg = f"{event.id} is dead for {agent} after {len(failed)} of {attempts} attempts"
             raise Broken(msg)
-        is_excused = any(self._is_troubled(turn) for turn in turns)
+        # What the host could not keep of what a turn published is no failed attempt.
+        is_excused = self.disk_was_full or any(self._is_troubled(turn) for turn in turns)
         if len(failed) > attempts and not is_excused:
             msg = f"{agent} has tried {event.id} {len(failed)} times, its policy is {attempts}"
             raise Broken(msg)

@@ -36,6 +36,7 @@ from callboard.worker import WorkerRuntime
 from callboard.worker.connection import Connection, Greeting
 from callboard.worker.link import HostLink
 from callboard.worker.session import WorkerSession
+from simulator.engine import DISK_IS_FULL
 from simulator.ledger import Broken, Turn
 from simulator.network import Channel, Line
 from simulator.story import CLOSE_S, IDLE_TIMEOUT_S, MAX_INSTANCES, POLICIES, SUBSCRIBED
@@ -151,7 +152,8 @@ class Runtime(WorkerRuntime):
 
     def _publish(self, event: Event, done: Done, deadline: float | None) -> None:
         def ended(error: CallboardError | None) -> None:
-            if not self._process.is_lost and not isinstance(error, Unavailable):
+            is_known = not isinstance(error, Unavailable) or DISK_IS_FULL in str(error)
+            if not self._process.is_lost and is_known:
                 self._process.system.ledger.answers(_id_of(event), is_refused=error is not None)
             done(error)
 

@@ -47,7 +47,7 @@ CLOSE_S = 0.5
 """The longest time that an agent takes to close."""
 
 Kind: TypeAlias = Literal[
-    "publish", "call", "stream", "join", "stop", "kill", "cut", "isolate", "crash", "lose"
+    "publish", "call", "stream", "join", "stop", "kill", "cut", "isolate", "crash", "lose", "full"
 ]
 
 
@@ -62,8 +62,8 @@ class Step:
             them it is left, plan, seconds. join: name, types. stop, kill: name. cut: name, and
             after how many seconds its worker and the host find out, if nothing else tells them.
             isolate: the same, and for how many seconds no other line can be had. crash: the host,
-            which another one replaces after so many seconds. lose: name, of one that is killed and
-            that no other replaces.
+            which another one replaces after so many seconds. full: the disk, for so many seconds.
+            lose: name, of one that is killed and that no other replaces.
     """
 
     at_s: float
@@ -128,6 +128,9 @@ def story_of(seed: int) -> Story:
     if chance.random() < 0.1:
         steps.append(_poison(chance))
     story = replace(story, memory=chance.choice((0, 0, 600, 1_500, 6_000)))
+    if chance.random() < 0.15:
+        seconds = chance.choice((0.1, 3.0, 15.0)) * chance.random()
+        steps.append(Step(chance.uniform(1.0, LENGTH_S), "full", (seconds,)))
     return replace(story, steps=tuple(sorted(steps, key=lambda step: step.at_s)))
 
 

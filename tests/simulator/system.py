@@ -145,6 +145,13 @@ class System:
         if not self._is_over:
             await self._start_host()
 
+    async def _fill_disk(self, seconds: float) -> None:
+        self._engine.is_full = True
+        await asyncio.sleep(seconds)
+        self._engine.is_full = False
+        self.ledger.disk_was_full = True
+        self.ledger.counts["disks that were full"] += 1
+
     async def _serve(self, host: Host, line: Line) -> None:
         stream = WorkerStream(host.switchboard, line.requests(), 10.0)
         try:
@@ -174,6 +181,9 @@ class System:
     def _do(self, step: Step) -> None:
         if step.kind == "crash":
             self._act(self._crash(*step.args))
+            return
+        if step.kind == "full":
+            self._act(self._fill_disk(*step.args))
             return
         name, *args = step.args
         process = self.processes.get(name)

@@ -53,6 +53,11 @@ def failure_of(error: BaseException) -> CallFailure:
     return CallFailure.of(error if isinstance(error, CallboardError) else raised_by_agent(error))
 
 
+def is_of_the_host(error: CallboardError) -> bool:
+    """Whether the host could not keep what a turn published: no fault of the turn's."""
+    return error.code is Code.UNAVAILABLE
+
+
 def refusal_of(error: CallboardError) -> Rejected:
     """What stands in the dead letter of an event of which the host refused what it published."""
     is_full = error.code is Code.RESOURCE_EXHAUSTED

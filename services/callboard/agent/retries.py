@@ -13,6 +13,7 @@ from callboard.agent.failures import (
     HANDLER_ERROR,
     NOT_OF_THE_TURN,
     QUEUE_FULL,
+    is_of_the_host,
     refusal_of,
     rejection_of,
 )
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from callboard.core.event import Delivery
 
 log = Logger(__name__)
+
+HOST_PAUSE_S = 2.0
+"""About how long the event of a turn waits for a host that could not keep what it published.
+
+That is no failed attempt.
+"""
 
 
 class Retries:
@@ -87,7 +94,13 @@ class Retries:
         Decide its outcome. The agent may be further by now: an event that is tried again goes back
         to the host with those behind it that have not begun; those that have count.
         """
-        rejected, failed = refusal_of(error), delivery.to_be_tried_again()
+        rejected = refusal_of(error)
+        if is_of_the_host(error):
+            pause_s = HOST_PAUSE_S * (0.5 + self._jitter())
+            _log_next(turn, delivery, pause_s, rejected, None)
+            self._give_back(turn, delivery, pause_s)
+            return
+        failed = delivery.to_be_tried_again()
         wait_s = None
         if rejected.reason == QUEUE_FULL:
             wait_s = policy.wait_s(failed.failed_turns, self._jitter())
@@ -95,9 +108,7 @@ class Retries:
             self._reject(turn, _after(failed, rejected), None)
             return
         _log_next(turn, failed, wait_s, rejected, None)
-        turn.outcome = None
-        due = asyncio.get_running_loop().time() + wait_s
-        turn.activation.mailbox.release(failed, due, turn.place)
+        self._give_back(turn, failed, wait_s)
 
     def release(self, activation: Activation) -> None:
         """Give all events that wait for an agent back to the host; see `Endings.give_back`."""
@@ -120,6 +131,11 @@ class Retries:
             timer.cancel()
 
     # Inside.
+
+    def _give_back(self, turn: Turn, delivery: Delivery, wait_s: float) -> None:
+        turn.outcome = None
+        due = asyncio.get_running_loop().time() + wait_s
+        turn.activation.mailbox.release(delivery, due, turn.place)
 
     def _wake_at(self, due: float, activation: Activation) -> None:
         self.forget(activation)

@@ -130,11 +130,12 @@ class AgentTypes:
 
     def put_news(self, commit: Commit) -> None:
         """Have ``commit`` keep what is new of durable types."""
+        types = []
         for name in self._changed:
             state = self._states.get(name)
             if state is not None and not state.session_only:
-                commit.types.append(KeptType(name, tuple(self.patterns(name))))
-        commit.types_gone.extend(self._gone)
+                types.append(KeptType(name, tuple(self.patterns(name))))
+        commit.declare(types, self._gone)
         self._changed.clear()
         self._gone.clear()
 

@@ -202,6 +202,11 @@ class Backlogs:
         queue.behind += 1
         return queue
 
+    def not_read(self, requests: Sequence[PageRequest]) -> None:
+        """The engine could not read: all of it is asked for again."""
+        self._wanted.extend(request.queue for request in requests)
+        self.end()
+
     def spare(self, queue: AgentQueue, event: Event) -> None:
         """One that was assigned is not to be kept after all."""
         queue.coming -= 1

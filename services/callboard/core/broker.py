@@ -503,8 +503,12 @@ class Broker:
 
         A number seen before is passed over.
         """
-        if session.is_live:
+        if not session.is_live:
+            return
+        if self._intake.is_open:
             self._intake.publish(session, publishes, now)
+        else:
+            self._intake.turn_away(session, publishes)
 
     def committed(self, commit: Commit, positions: Sequence[int], now: float) -> None:
         """The engine has ``commit``.
@@ -517,6 +521,8 @@ class Broker:
         told: Session | None = None
         window = self.limits.publish_window
         for append in commit.appends:
+            if append.is_told:
+                continue
             # Before what it brings to others: somebody waits for the answer.
             publisher = append.session.origin.answer(append.number, append.refusal, window)
             if publisher is not None and publisher is not told:
@@ -535,6 +541,42 @@ class Broker:
         self._answer_settlements(commit)
         for session, declared in commit.declared.items():
             self._open_lanes(session, declared, now)
+
+    def not_kept(self, commit: Commit, reason: str, now: float) -> None:
+        """The engine could not keep ``commit``, and has nothing of it.
+
+        Its publishes are refused, and all others until `can_keep`. The rest, of which nobody was
+        told, the engine is to be given once more.
+        """
+        agenda, deliveries = self._agenda, self._deliveries
+        agenda.committing_count -= 1
+        for append in commit.appends:
+            full = append.full or ()
+            for agent, queue in (append.behind or {}).items():
+                if agent not in full:
+                    deliveries.spare(queue, append.event)
+        for replay in commit.replays:
+            if replay.behind is not None:
+                deliveries.spare(replay.behind, replay.letter.delivery.event)
+                replay.behind = None
+        appends = commit.appends + agenda.commit.appends
+        commit.appends, agenda.commit.appends = [], []
+        commit.add(agenda.commit)
+        agenda.commit = commit
+        self._intake.close(appends, reason, now)
+
+    def not_read(self, requests: Sequence[PageRequest]) -> None:
+        """The engine could not read what it was asked for: it is to be asked again."""
+        self._backlogs.not_read(requests)
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether publishes are taken, as far as there is room: the engine keeps events."""
+        return self._intake.is_open
+
+    def can_keep(self) -> None:
+        """The engine can keep events again. Idempotent."""
+        self._intake.open()
 
     def restart(self, session: Session) -> None:
         """Another process goes on with ``session``, and serves what the former one did.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from callboard.core.errors import Code
@@ -24,6 +24,8 @@ class Append:
         refusal: Why it is not taken; it stands in line so that numbers are answered in order.
         full: Those of the targets for whom there was no room, with why: what the engine keeps for
             them is not queued, and becomes a dead letter with the next commit.
+        is_told: It was refused and its publisher told so when the engine could keep nothing: the
+            engine is to know of it, and nobody is to be told again.
         waited_s: How long it waited for room before.
         behind: Those of the targets whose deliveries stay in the engine, behind these queues, as
             long as they are deliveries.
@@ -35,6 +37,7 @@ class Append:
     targets: tuple[Address, ...]
     refusal: Refusal | None = None
     full: Mapping[Address, str] | None = None
+    is_told: bool = False
     waited_s: float = 0.0
     behind: Mapping[Address, AgentQueue] | None = None
 
@@ -180,6 +183,24 @@ class Commit:
             or self.at_hand
             or self.has_presence
         )
+
+    def declare(self, types: Iterable[KeptType], gone: Collection[str]) -> None:
+        """Bring what is new of types, which counts for more than what was said before."""
+        by_name = {each.name: each for each in self.types if each.name not in gone}
+        by_name.update((each.name, each) for each in types)
+        self.types = list(by_name.values())
+        self.types_gone = [*(each for each in self.types_gone if each not in by_name), *gone]
+
+    def add(self, later: Commit) -> None:
+        """Bring what ``later`` brings as well, after it. This one was not kept."""
+        self.declare(later.types, later.types_gone)
+        for session, declared in later.declared.items():
+            earlier = self.declared.get(session)
+            lanes = {} if earlier is None else earlier.lanes
+            self.declared[session] = declared._replace(lanes={**lanes, **declared.lanes})
+        for each in fields(self):
+            if each.name not in ("declared", "types", "types_gone"):
+                getattr(self, each.name).extend(getattr(later, each.name))
 
     @property
     def has_presence(self) -> bool:

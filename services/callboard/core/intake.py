@@ -23,10 +23,12 @@ Invariants:
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from typing import TYPE_CHECKING
 
 from callboard.core.commit import Append
 from callboard.core.errors import CallboardError, Code
+from callboard.core.event import Event
 from callboard.core.frames import Refusal
 from callboard.core.identity import check_key
 from callboard.core.limits import too_large
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
 
     from callboard.core.agenda import Agenda
     from callboard.core.agent_types import AgentTypes
-    from callboard.core.event import Address, Event
+    from callboard.core.event import Address
     from callboard.core.frames import Publish
     from callboard.core.limits import BrokerLimits
     from callboard.core.load import Publisher
+    from callboard.core.origins import Origin
     from callboard.core.session import Session
+
+NOTHING = Event(b"", "", "")
+"""In the place of an event that was refused, and that nobody needs any more."""
 
 HARD = 2
 """How many times the soft bound the hard one is."""
@@ -65,6 +71,8 @@ class Intake:
         self._last: dict[Publisher, Waiter] = {}
         self._deadlines: list[tuple[float, int, Waiter]] = []
         self._serial = 0
+        self._why_closed: str | None = None
+        self._turned_away: dict[Origin, deque[Append]] = {}
         self.waiting_count = 0
 
     def publish(self, session: Session, publishes: Iterable[Publish], now: float) -> None:
@@ -112,6 +120,42 @@ class Intake:
             counters.unmatched += not targets
             appends.append(Append(session, number, event, targets))
 
+    def close(self, appends: Iterable[Append], reason: str, now: float) -> None:
+        """The engine keeps nothing now: refuse ``appends``, all that are in line, and what comes.
+
+        What waits for room waits on, and stands in line when its time comes. Idempotent. `open` is
+        to follow.
+
+        The engine is told of what was refused when it can be: later publishes are kept then, and
+        who has not heard of the refusal must not take theirs for it. A host that comes before that
+        takes what is said again.
+        """
+        self._why_closed = reason
+        freed: dict[Load, None] = {}
+        for append in appends:
+            if append.is_told:
+                self._note_told(append)
+                continue
+            full = append.full or ()
+            size = bytes_of(append.event)
+            self._loads.bytes -= size * len(append.targets)
+            for agent in append.targets:
+                if agent not in full:
+                    load = self._loads.by_type[agent[0]]
+                    load.free(size)
+                    freed[load] = None
+            refusal = append.refusal or Refusal(append.number, Code.UNAVAILABLE, reason)
+            self._tell(append.session, refusal)
+        for load in freed:
+            self.serve(load, now)
+
+    def open(self) -> None:
+        """The engine keeps events again. Idempotent."""
+        self._why_closed = None
+        told, self._turned_away = self._turned_away, {}
+        # Before what has waited for room and stands in line by now.
+        self._agenda.commit.appends[:0] = [each for appends in told.values() for each in appends]
+
     def serve(self, load: Load, now: float) -> None:
         """There may be room in ``load``: give it to those who wait, in turn."""
         line = load.line
@@ -151,7 +195,40 @@ class Intake:
         for load in freed:
             self.serve(load, now)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine keeps events: else what comes is to be turned away."""
+        return self._why_closed is None
+
+    def turn_away(self, session: Session, publishes: Iterable[Publish]) -> None:
+        """Refuse publishes without the engine; nothing of their sessions is in line before them."""
+        reason, origin = self._why_closed or "", session.origin
+        for publish in publishes:
+            number = publish.number
+            if number > origin.last and number not in origin.kept:
+                origin.last = number
+                origin.unanswered_count += 1
+                self._tell(session, Refusal(number, Code.UNAVAILABLE, reason))
+
     # Inside.
+
+    def _tell(self, session: Session, refusal: Refusal) -> None:
+        """Refuse a publish that is in no line; the engine is told later."""
+        number = refusal.number
+        publisher = session.origin.answer(number, refusal, self._limits.publish_window)
+        if publisher is not None:
+            self._agenda.wake(publisher)
+        self._note_told(Append(session, number, NOTHING, (), refusal, is_told=True))
+
+    def _note_told(self, append: Append) -> None:
+        origin = append.session.origin
+        if not origin.incarnation:
+            return  # it cannot ask
+        appends = self._turned_away.get(origin)
+        if appends is None:
+            # As many as it may ask for: see `Origin.answer`.
+            appends = self._turned_away[origin] = deque(maxlen=2 * self._limits.publish_window)
+        appends.append(append)
 
     def _route(self, event: Event, *, any_text: bool) -> tuple[Address, ...]:
         names = self._types.subscribers(event.topic_type, any_text=any_text)

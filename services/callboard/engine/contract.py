@@ -105,6 +105,13 @@ class Engine(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Return when the engine can keep events. Raises `Unavailable` when it cannot.
+
+        Asked after `commit` or `pages` has raised that, between commits.
+        """
+        ...
+
     async def dead_letters(
         self,
         selection: Selection = EVERY,

@@ -68,6 +68,9 @@ class MemoryEngine:
         """Empty ones: everything is at hand."""
         return [()] * len(requests)
 
+    async def check(self) -> None:
+        """It can."""
+
     async def commit(self, commit: Commit) -> Sequence[int]:
         """Number the targets; never fails and never waits."""
         return self.commit_now(commit)

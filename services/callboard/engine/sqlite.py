@@ -80,6 +80,10 @@ class SqliteEngine:
         """See `Engine`. Cancelled, it waits no longer; the commit is kept as a whole, or not."""
         return await self._do(self._opened.commit, rows_of(commit, time(), _behind_s()))
 
+    async def check(self) -> None:
+        """See `Engine`. Writes something."""
+        await self._do(self._opened.check)
+
     async def dead_letters(
         self,
         selection: Selection = EVERY,

@@ -104,6 +104,10 @@ class SqliteStore:
 
     # What is kept.
 
+    def check(self) -> None:
+        """Raise when nothing can be written."""
+        self._execute("UPDATE host SET epoch = epoch")
+
     def commit(self, rows: Rows) -> list[int]:
         """Keep ``rows`` as one step; the numbers that `Engine.commit` returns."""
         former = self._last_position

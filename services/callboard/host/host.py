@@ -33,6 +33,8 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 STOP_GRACE_S = 5.0
 HELLO_TIMEOUT_S = 10.0
 
+SERVICE, _, METHOD = CONNECT[1:].partition("/")
+
 
 class Host:
     """Routes, queues and places for the workers that connect to it.
@@ -170,9 +172,14 @@ class Host:
         broker = Broker(kept.epoch, self._limits, has_pages=not self._engine.is_volatile)
         try:
             async with asyncio.TaskGroup() as tasks:
-                switchboard = Switchboard(broker, self._engine, tasks)
+                health = health_aio.HealthServicer()
+
+                def told(why_not: str | None) -> None:
+                    tasks.create_task(_set_ready(health, is_ready=why_not is None), name="health")
+
+                switchboard = Switchboard(broker, self._engine, tasks, told)
                 await switchboard.restore(kept)
-                server, health = await self._serve(switchboard, tasks)
+                server = await self._serve(switchboard, health, tasks)
                 operators = await self._serve_operators(switchboard)
                 work = [
                     tasks.create_task(switchboard.run(), name="commits"),
@@ -204,8 +211,11 @@ class Host:
             await self._engine.close()
 
     async def _serve(
-        self, switchboard: Switchboard, tasks: asyncio.TaskGroup
-    ) -> tuple[grpc.aio.Server, health_aio.HealthServicer]:
+        self,
+        switchboard: Switchboard,
+        health: health_aio.HealthServicer,
+        tasks: asyncio.TaskGroup,
+    ) -> grpc.aio.Server:
         options = [*server_options(self._limits.max_event_bytes), *self._extra_grpc_config]
         server = grpc.aio.server(options=options)
         self._servers.append(server)
@@ -220,21 +230,19 @@ class Host:
             except CallboardError as error:
                 await context.abort(status_of(error), str(error))
 
-        service, _, method = CONNECT[1:].partition("/")
         stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
-        handler = grpc.method_handlers_generic_handler(service, {method: stream})
+        handler = grpc.method_handlers_generic_handler(SERVICE, {METHOD: stream})
         server.add_generic_rpc_handlers((handler,))
         self._autogen = AutogenServicer(
             switchboard, tasks, message_bytes=self._autogen_message_bytes
         )
         self._autogen.add_to(server)
-        health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         self._port = bind(server, f"{self._machine}:{self._port}")
         await server.start()
-        for name in ("", service):
-            await health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        return server, health
+        await health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await _set_ready(health, is_ready=True)
+        return server
 
     async def _serve_operators(self, switchboard: Switchboard) -> grpc.aio.Server:
         server = grpc.aio.server(
@@ -248,6 +256,12 @@ class Host:
         switchboard.operators_port = port
         await server.start()
         return server
+
+
+async def _set_ready(health: health_aio.HealthServicer, *, is_ready: bool) -> None:
+    """Whether workers should come here; without a name the service says that the host is alive."""
+    answer = health_pb2.HealthCheckResponse
+    await health.set(SERVICE, answer.SERVING if is_ready else answer.NOT_SERVING)
 
 
 class _Start:

@@ -12,6 +12,7 @@ from callboard.core.errors import (
     DeadlineExceeded,
     NotAllowedNow,
     ProtocolViolation,
+    Unavailable,
 )
 from callboard.core.identity import check_key
 from callboard.core.session import Session
@@ -131,6 +132,9 @@ class WorkerStream:
                     self._wake.clear()
                     await self._wake.wait()
         except TimeoutError as error:
+            if self.session is not None:
+                msg = "the host cannot keep sessions now"
+                raise Unavailable(msg) from error
             msg = f"no hello within {self._hello_timeout_s:g} s"
             log.warning("stream refused", reason=msg)
             raise DeadlineExceeded(msg) from error

@@ -23,13 +23,18 @@ from callboard.wire.items import get_claims
 from callboard.wire.v1 import agent_host_pb2 as pb
 
 if TYPE_CHECKING:
-    from callboard.core.commit import Errand
+    from collections.abc import Callable
+
+    from callboard.core.commit import Commit, Errand
     from callboard.core.errors import CallboardError
     from callboard.core.kept import Kept
     from callboard.engine.contract import Engine
     from callboard.telemetry.route_spans import RouteSpans
 
 log = Logger(__name__)
+
+TRY_AGAIN_S = 1.0
+"""How often an engine that could not keep or read something is asked whether it can by now."""
 
 
 class Line(Protocol):
@@ -51,8 +56,23 @@ class Switchboard:
     streams live in ``tasks``.
     """
 
-    def __init__(self, broker: Broker, engine: Engine, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        engine: Engine,
+        tasks: asyncio.TaskGroup,
+        told: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        """Begin without streams.
+
+        Args:
+            broker: Decides.
+            engine: Keeps.
+            tasks: Where the readers of streams live.
+            told: Hears why the engine can keep nothing, and None when it can again.
+        """
         self.broker = broker
+        self._told = told
         self._engine = engine
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
@@ -265,7 +285,13 @@ class Switchboard:
             self._commit_is_due.clear()
             while (commit := broker.take_commit()) is not None:
                 spans = () if self._spans is None else self._spans.begin(commit)
-                positions = await self._engine.commit(commit)
+                try:
+                    positions = await self._engine.commit(commit)
+                except Unavailable as error:
+                    if self._spans is not None:
+                        self._spans.end(spans, str(error))
+                    await self._wait_for_engine(commit, error)
+                    continue
                 broker.committed(commit, positions, self._loop.time())
                 for errand in commit.errands:
                     kept = self._errands.get(errand)
@@ -283,10 +309,34 @@ class Switchboard:
             self._pages_are_due.clear()
             while requests := broker.take_page_requests(self._loop.time()):
                 self._act()
-                pages = await self._engine.pages(requests)
+                try:
+                    pages = await self._engine.pages(requests)
+                except Unavailable as error:
+                    log.warning("events cannot be read", reason=str(error))
+                    await asyncio.sleep(TRY_AGAIN_S)
+                    broker.not_read(requests)
+                    continue
                 broker.read(requests, pages)
                 self._act()
             self._act()  # others have the room of those of which nothing is to be read
+
+    async def _wait_for_engine(self, commit: Commit, error: Unavailable) -> None:
+        """The engine could not keep ``commit``: say so, and return when it can keep it."""
+        log.warning("events cannot be kept, publishes are refused", reason=str(error))
+        began_at = self._loop.time()
+        self.broker.not_kept(commit, str(error), began_at)
+        self._told(str(error))
+        self._act()
+        while True:
+            await asyncio.sleep(TRY_AGAIN_S)
+            try:
+                await self._engine.check()
+                break
+            except Unavailable as still:
+                log.debug("events cannot be kept", reason=str(still))
+        self.broker.can_keep()
+        self._told(None)
+        log.info("events are kept again", after_s=round(self._loop.time() - began_at, 1))
 
     def _next_name(self) -> str:
         return f"session-{next(self._session_numbers)}"
@@ -340,8 +390,8 @@ class Switchboard:
         log.info("session ended", session=session.id, client_id=session.client_id)
 
     def _trace(self, spans: RouteSpans, session: Session, frame: WorkerFrame) -> None:
-        new = [each for each in frame.publishes if not session.origin.has(each.number)]
-        spans.arrive(new)
+        if self.broker.can_publish:
+            spans.arrive(each for each in frame.publishes if not session.origin.has(each.number))
         for call in frame.calls:
             spans.call(session.id, call)
         for call_id in frame.cancels:

@@ -60,12 +60,14 @@ class RouteSpans:
         return [
             self._route(append, arrived_at_ns.get(append.event))
             for append in commit.appends
-            if not is_unsampled(append.event.hop)
+            if not append.is_told and not is_unsampled(append.event.hop)
         ]
 
-    def end(self, spans: Iterable[Span]) -> None:
-        """The engine has what they are of."""
+    def end(self, spans: Iterable[Span], why_not: str = "") -> None:
+        """The engine has what they are of, or could not keep it."""
         for span in spans:
+            if why_not:
+                fail(span, Code.UNAVAILABLE.name, why_not)
             finish(span)
 
     @harmless(instead=lambda *_: INVALID_SPAN)
