@@ -25,7 +25,7 @@ from callboard.agent.turn_runner import TurnRunner
 from callboard.core.agent_types import AgentTypes
 from callboard.core.backlogs import Backlogs
 from callboard.core.broker import Broker
-from callboard.core.commit import Commit
+from callboard.core.commit import Append, Commit
 from callboard.core.continuity import Continuity
 from callboard.core.deliveries import Deliveries
 from callboard.core.event import Address, Delivery, Event, Grant
@@ -41,7 +41,7 @@ from callboard.core.reservations import Reservations
 from callboard.core.retry import Policy
 from callboard.core.session import Session
 from callboard.core.turns import Admission, GivenBack, Mailbox
-from simulator.engine import ModelEngine
+from simulator.engine import DISK_IS_FULL, ModelEngine
 
 Patch = pytest.MonkeyPatch
 Fault = Callable[[Patch], None]
@@ -670,3 +670,56 @@ def what_has_begun_once_has_begun_for_ever(patch: Patch) -> None:
         return replace(self, grant=None)
 
     patch.setattr(Delivery, "to_be_handed_out_again", to_be_handed_out_again)
+
+
+@fault
+def what_could_not_be_kept_is_forgotten(patch: Patch) -> None:
+    """Of the rest of a commit the engine never hears, and nobody is answered."""
+    original = Broker.not_kept
+
+    def not_kept(self: Broker, commit: Commit, reason: str, now: float) -> None:
+        original(self, commit, reason, now)
+        self._agenda.commit = Commit()
+
+    patch.setattr(Broker, "not_kept", not_kept)
+
+
+@fault
+def what_could_not_be_kept_is_acknowledged(patch: Patch) -> None:
+    """As if the engine had it."""
+    original = Origin.answer
+
+    def answer(self: Origin, number: int, refusal: Any, window: int) -> Any:
+        is_of_the_disk = refusal is not None and DISK_IS_FULL in refusal.reason
+        return original(self, number, None if is_of_the_disk else refusal, window)
+
+    patch.setattr(Origin, "answer", answer)
+
+
+@fault
+def what_could_not_be_kept_takes_room(patch: Patch) -> None:
+    """For ever."""
+    original = Intake.close
+
+    def close(self: Intake, appends: Iterable[Append], reason: str, now: float) -> None:
+        original(self, [replace(each, targets=()) for each in appends], reason, now)
+
+    patch.setattr(Intake, "close", close)
+
+
+@fault
+def a_full_disk_ends_events(patch: Patch) -> None:
+    """Whose turns have published: they are not tried again."""
+    patch.setattr("callboard.agent.retries.is_of_the_host", lambda _: False)
+
+
+@fault
+def publishes_are_refused_for_ever(patch: Patch) -> None:
+    """Nobody says that there is room on the disk again."""
+    patch.setattr(Broker, "can_keep", lambda _: None)
+
+
+@fault
+def what_could_not_be_read_is_not_wanted(patch: Patch) -> None:
+    """Nobody asks for it again."""
+    patch.setattr(Backlogs, "not_read", lambda self, _: self.end())

@@ -390,6 +390,9 @@ class Ledger:
         if len(dead) > 1:
             msg = f"{event.id} is {len(dead)} dead letters of {agent}"
             raise Broken(msg)
+        if "publish_refused" in dead:
+            msg = f"{event.id} is given up for {agent}, for what the host could not keep"
+            raise Broken(msg)
         if "worker_lost" in dead:
             about_to = self.about_to_begin[event.id, agent]
             processes = (*(turn.process for turn in turns), *about_to)
