@@ -1,7 +1,7 @@
 """Commits to the engine in the directory that it is called with until it is killed.
 
 Each commit brings two events of two agents each, and settles those of the one before the last. When
-it has returned its number is printed.
+it has returned its number is printed. With ``--unsafe`` nothing is synced.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from engine.commits import append, event
 TWO = (("a", "x"), ("b", "x"))
 
 
-async def write(directory: Path) -> None:
+async def write(directory: Path, *, is_unsafe: bool) -> None:
     engine = SqliteEngine(directory)
     kept = await engine.open()
+    if is_unsafe:
+        await engine._do(engine._opened._execute, "PRAGMA synchronous = OFF")
     number = max((each.answered for each in kept.origins), default=0) // 2
     recent = [[], [each.position for each in await engine.waiting()]]
     while True:
@@ -35,4 +37,4 @@ async def write(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(write(Path(sys.argv[1])))
+    asyncio.run(write(Path(sys.argv[1]), is_unsafe="--unsafe" in sys.argv))
