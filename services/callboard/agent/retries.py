@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = Logger(__name__)
 
-HOST_PAUSE_S = 2.0
+HOST_PAUSE_S = 5.0
 """About how long the event of a turn waits for a host that could not keep what it published.
 
 That is no failed attempt.
