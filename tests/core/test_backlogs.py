@@ -115,6 +115,7 @@ def test_what_is_about_to_be_a_dead_letter_is_not_read_back(*, is_alone: bool) -
         pages = [[each for each in page if each.position == 5] for page in pages]
     assert 5 in [each.position for page in pages for each in page]
     stage.broker.read(requests, pages)
+    assert stage.broker.take_page_requests(stage.now) == [], "nothing comes before the burial"
     stage.keep()
 
     handled = handle(worker)

@@ -2,10 +2,12 @@
  *
  * RECORDER_DIRECTORY names the directory, RECORDER_LOG the file for the notes. What the process
  * writes to its standard output is noted as well: what it has told others at that moment.
+ * While there is a file that RECORDER_FAILS names, no sync succeeds.
  * A note: kind, offset, count of bytes, count of the path's bytes; the path; the bytes.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -115,6 +117,11 @@ static int synced(int file, const char *name) {
   int (*real)(int) = dlsym(RTLD_NEXT, name);
   char path[PATH_MAX];
   if (!is_noted(file, path)) return real(file);
+  const char *fails = getenv("RECORDER_FAILS");
+  if (fails != NULL && access(fails, F_OK) == 0) {
+    errno = EIO;
+    return -1;
+  }
   pthread_mutex_lock(&lock);
   int result = real(file);
   if (result == 0) note('S', path, 0, NULL, 0);

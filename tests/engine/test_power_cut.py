@@ -7,6 +7,7 @@ the rest any part, torn between sectors.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import struct
@@ -23,6 +24,7 @@ from callboard.engine.sqlite import SqliteEngine
 from callboard.engine.sqlite_file import FILE_NAME
 from callboard.wire.v1.cloudevent_pb2 import CloudEvent
 from engine.commits import all_waiting
+from engine.writer import REFUSED
 
 HERE = Path(__file__).parent
 CUTS = 100
@@ -132,23 +134,28 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def record(recorder: Path, directory: Path, *options: str) -> list[Note]:
     """What a writer has done that was killed after `COMMITS`."""
-    log, data = directory / "log", directory / "data"
+    data = directory / "data"
     with subprocess.Popen(
         [sys.executable, "-m", "engine.writer", str(data), *options],
         cwd=HERE.parent,
-        env={
-            **os.environ,
-            "LD_PRELOAD": str(recorder),
-            "RECORDER_DIRECTORY": str(data),
-            "RECORDER_LOG": str(log),
-        },
+        env=recorded(recorder, directory),
         stdout=subprocess.PIPE,
     ) as writer:
         assert writer.stdout is not None
         for _ in range(COMMITS):
             assert writer.stdout.readline()
         writer.kill()
-    return list(read(log.read_bytes()))
+    return list(read((directory / "log").read_bytes()))
+
+
+def recorded(recorder: Path, directory: Path) -> dict[str, str]:
+    """The environment of a writer to ``data`` in the directory that is recorded in ``log``."""
+    return {
+        **os.environ,
+        "LD_PRELOAD": str(recorder),
+        "RECORDER_DIRECTORY": str(directory / "data"),
+        "RECORDER_LOG": str(directory / "log"),
+    }
 
 
 def read(log: bytes) -> Iterator[Note]:
@@ -177,6 +184,34 @@ def torn(note: Note, chance: Random) -> Note:
     if note.kind == "T" or not sectors or chance.random() < 0.5:
         return note
     return note._replace(data=note.data[: SECTOR * chance.randint(0, sectors)])
+
+
+async def test_what_could_not_be_synced_is_not_there(recorder: Path, tmp_path: Path) -> None:
+    """It was refused, though the log had all of it: the next host finds what was said before."""
+    for _ in range(5):
+        last = await asyncio.to_thread(fail_a_writer, recorder, tmp_path)
+        engine = SqliteEngine(tmp_path / "data")
+        kept = await engine.open()
+        await engine.close()
+        assert [each.answered // 2 for each in kept.origins] == [last]
+
+
+def fail_a_writer(recorder: Path, directory: Path) -> int:
+    """The number of the last commit that was kept before one could not be synced."""
+    fails = directory / "fails"
+    with subprocess.Popen(
+        [sys.executable, "-m", "engine.writer", str(directory / "data")],
+        cwd=HERE.parent,
+        env={**recorded(recorder, directory), "RECORDER_FAILS": str(fails)},
+        stdout=subprocess.PIPE,
+    ) as writer:
+        assert writer.stdout is not None
+        said = [writer.stdout.readline() for _ in range(20)]
+        fails.touch()
+        said += writer.stdout.readlines()
+    fails.unlink()
+    assert writer.returncode == REFUSED
+    return int(said[-1])
 
 
 async def why_not_kept(directory: Path, last: int) -> str | None:

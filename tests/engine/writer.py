@@ -7,14 +7,19 @@ it has returned its number is printed. With ``--unsafe`` nothing is synced.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
 from callboard.core.commit import Commit
+from callboard.core.errors import Unavailable
 from callboard.engine.sqlite import SqliteEngine
 from engine.commits import append, event
 
 TWO = (("a", "x"), ("b", "x"))
+
+REFUSED = 3
+"""How it ends when a commit cannot be kept: at once."""
 
 
 async def write(directory: Path, *, is_unsafe: bool) -> None:
@@ -31,7 +36,10 @@ async def write(directory: Path, *, is_unsafe: bool) -> None:
             for part in range(2)
         ]
         settled = recent.pop(0)
-        recent.append(list(await engine.commit(Commit(appends=appends, removed=settled))))
+        try:
+            recent.append(list(await engine.commit(Commit(appends=appends, removed=settled))))
+        except Unavailable:
+            os._exit(REFUSED)
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
 

@@ -200,6 +200,7 @@ async def test_a_registration_that_comes_after_its_stream_keeps_nothing_from_oth
     """It was on its way when its worker was lost; whoever opens a stream again is served again."""
     async with Host(port=0) as host, channel_to(host) as channel:
         lost = Raw(channel, "lost")
+        await lost.stream.initial_metadata()  # else it may be cancelled before it has left
         await lost.register("a")
         lost.stream.cancel()
         problem, number = None, 0

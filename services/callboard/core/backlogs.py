@@ -108,6 +108,7 @@ class Backlogs:
         self._is_reading = False
         self._doomed: set[int] = set()
         self._buried: set[int] = set()
+        self._behind_doomed: list[AgentQueue] = []  # wanted, when that is buried
         self.bytes = 0
 
     def has_room(self, state: AgentTypeState) -> bool:
@@ -230,6 +231,9 @@ class Backlogs:
     def _forget_buried(self) -> None:
         if not self._is_reading:
             self._doomed -= self._buried
+            if self._buried:
+                self._wanted.extend(self._behind_doomed)
+                self._behind_doomed.clear()
             self._buried.clear()
 
     def restore(self, queue: AgentQueue, backlog: Backlog, size: int) -> None:
@@ -268,8 +272,8 @@ class Backlogs:
     def read(self, requests: Sequence[PageRequest], pages: Sequence[Sequence[Delivery]]) -> None:
         """The engine has answered: what it has read is queued when it knows.
 
-        Those for which there was no room in the answer, or that had nothing but what is doomed, are
-        asked for again.
+        Those for which there was no room in the answer are asked for again; those of which there is
+        nothing but what is doomed when that is buried.
         """
         if not pages[0]:
             queue = requests[0].queue
@@ -283,6 +287,8 @@ class Backlogs:
             if page:
                 commit.pages.append((request.queue, page))
                 commit.at_hand += [each.position for each in page]
+            elif found:
+                self._behind_doomed.append(request.queue)
             else:
                 self._wanted.append(request.queue)
         if not commit.pages:

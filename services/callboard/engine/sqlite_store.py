@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import suppress
 from time import time
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -15,7 +17,6 @@ from callboard.engine.sqlite_file import open_file
 from callboard.engine.sqlite_rows import MAX_INTEGER
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -106,7 +107,19 @@ class SqliteStore:
 
     def check(self) -> None:
         """Raise when nothing can be written."""
-        self._execute("UPDATE host SET epoch = epoch")
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            # Of a row that is set to what it is SQLite writes nothing.
+            self._execute("INSERT INTO session VALUES (x'', '', '')")
+            self._execute("DELETE FROM session WHERE token = x''")
+            self._execute("COMMIT")
+        except sqlite3.Error:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._execute("ROLLBACK")
 
     def commit(self, rows: Rows) -> list[int]:
         """Keep ``rows`` as one step; the numbers that `Engine.commit` returns."""
@@ -122,10 +135,18 @@ class SqliteStore:
             self._execute("COMMIT")
         except BaseException:
             self._last_position = former
-            if self._connection.in_transaction:
-                self._execute("ROLLBACK")
+            self._roll_back()
+            self._cover()
             raise
         return numbers
+
+    def _cover(self) -> None:
+        """Write over what a commit that has failed may have left in the log.
+
+        If it could not be synced it is there as a whole: a host that comes now would find it.
+        """
+        with suppress(sqlite3.Error):
+            self.check()
 
     def _append(self, events: Iterable[NewEvent]) -> range:
         """The positions of their targets, in order."""
