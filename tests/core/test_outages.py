@@ -18,7 +18,7 @@ def fail(stage: Stage) -> Commit:
     """The engine cannot keep what it is given."""
     commit = stage.broker.take_commit()
     assert commit is not None
-    stage.broker.not_kept(commit, WHY, stage.now)
+    stage.broker.not_kept(commit, WHY)
     return commit
 
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_kept_is_refused_and_takes_no_room() -> None:
     commit = stage.broker.take_commit()
     assert commit is not None
     publisher.publish("x", kept=False)
-    stage.broker.not_kept(commit, WHY, stage.now)
+    stage.broker.not_kept(commit, WHY)
     publisher.publish("x", "z", kept=False)
 
     assert refusals(publisher) == [(number, Code.UNAVAILABLE, WHY) for number in range(1, 6)]
@@ -143,8 +143,8 @@ def test_what_becomes_of_types_meanwhile_is_kept_as_it_is_at_the_end() -> None:
     assert (last.types_gone, [each.name for each in last.types]) == (["b"], ["a"])
 
 
-def test_what_waits_for_room_waits_on() -> None:
-    """It is neither refused nor lost, and taken when there is room in an engine that keeps it."""
+def test_what_waits_for_room_is_refused_as_well() -> None:
+    """At once, whatever its time; and what comes when the engine keeps events again is taken."""
     stage = Stage(BrokerLimits(partitions=8, max_type_events=1))
     worker, publisher = stage.worker("w", "a"), publisher_of(stage)
     publisher.publish("x")
@@ -152,12 +152,15 @@ def test_what_waits_for_room_waits_on() -> None:
     (delivery,) = worker.deliveries()
     other = publisher_of(stage, "q")
     other.publish("z", topic="nobody", kept=False)
+    publisher.heard()
     fail(stage)
+    assert refusals(publisher) == [(2, Code.UNAVAILABLE, WHY)]
+    assert stage.broker.publishes_waiting_count == 0
+    assert stage.broker.queued_bytes == SIZE
     worker.settle(delivery, kept=False)
-    assert stage.broker.publishes_waiting_count == 0, "it stands in line"
     stage.broker.can_keep()
-    stage.keep()
-    assert [each.agent for each in worker.deliveries()] == [("a", "y")]
+    publisher.publish("z")
+    assert [each.agent for each in worker.deliveries()] == [("a", "z")]
 
 
 def test_what_was_to_go_behind_does_not() -> None:

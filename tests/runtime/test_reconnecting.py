@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,12 +20,19 @@ from callboard import (
     TypeSubscription,
 )
 from callboard.core.broker import BrokerLimits
-from callboard.core.errors import AlreadyRegistered, PublishOutcomeUnknown, Unavailable
+from callboard.core.errors import (
+    AlreadyRegistered,
+    CallboardError,
+    PublishOutcomeUnknown,
+    Unavailable,
+)
+from callboard.core.event import Event
 from callboard.core.lease import Lease, Need
 from callboard.engine.sqlite import SqliteEngine
 from callboard.host import Host
 from callboard.worker import WorkerRuntime
-from callboard.worker.connection import Connection
+from callboard.worker.connection import Connection, Welcome
+from callboard.worker.session import WorkerSession
 from runtime.proxy import Proxy
 
 PATIENCE_S = 20.0
@@ -183,6 +191,48 @@ async def test_what_was_said_to_a_host_that_was_away_for_too_long_is_not_said_ag
         await s.worker.publish_message("at last", TICKS)
         await s.until("end later", "end at last")
         assert "begin said" not in s.diary
+
+
+async def test_what_was_said_once_is_known_as_said_over_sessions_that_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each begins with all that has no answer; one is lost before it has said it again."""
+    monkeypatch.setattr("callboard.worker.runtime.KEPT_S", 0.0)
+    worker = WorkerRuntime()
+    welcome = Welcome(
+        "s",
+        1 << 20,
+        512,
+        8,
+        0,
+        b"token",
+        10.0,
+        resumed=False,
+        received=0,
+        known=False,
+        capabilities=frozenset(),
+    )
+    ends: list[CallboardError | None] = []
+
+    def begin() -> WorkerSession:
+        greeted_at = asyncio.get_running_loop().time()
+        session: Any = SimpleNamespace(welcome=welcome, greeted_at=greeted_at)
+        worker._link.session = WorkerSession(session)
+        worker.begun(worker._link.session, welcome)
+        return worker._link.session
+
+    for is_said in (True, False):
+        session = begin()
+        if is_said:
+            worker._publish(Event(b"event", "t", "x"), ends.append, None)
+            assert session.outbox.take() is not None
+            monkeypatch.setattr("callboard.worker.runtime.KEPT_S", 60.0)
+        worker._link.session = None
+        worker.lost(session, Unavailable("the line was cut"))
+    monkeypatch.setattr("callboard.worker.runtime.KEPT_S", 0.0)
+
+    assert not begin().outbox.publishes
+    assert [type(each) for each in ends] == [PublishOutcomeUnknown]
 
 
 async def test_a_worker_whose_name_another_has_taken_does_not_come_back() -> None:

@@ -284,7 +284,7 @@ class World:
         """The engine could not keep it."""
         commit, self._commit = self._commit, None
         if commit is not None:
-            self.broker.not_kept(commit, "the disk is full", self.now)
+            self.broker.not_kept(commit, "the disk is full")
 
     def engine_heals(self) -> None:
         """It can keep events again."""

@@ -677,8 +677,8 @@ def what_could_not_be_kept_is_forgotten(patch: Patch) -> None:
     """Of the rest of a commit the engine never hears, and nobody is answered."""
     original = Broker.not_kept
 
-    def not_kept(self: Broker, commit: Commit, reason: str, now: float) -> None:
-        original(self, commit, reason, now)
+    def not_kept(self: Broker, commit: Commit, reason: str) -> None:
+        original(self, commit, reason)
         self._agenda.commit = Commit()
 
     patch.setattr(Broker, "not_kept", not_kept)
@@ -701,8 +701,8 @@ def what_could_not_be_kept_takes_room(patch: Patch) -> None:
     """For ever."""
     original = Intake.close
 
-    def close(self: Intake, appends: Iterable[Append], reason: str, now: float) -> None:
-        original(self, [replace(each, targets=()) for each in appends], reason, now)
+    def close(self: Intake, appends: Iterable[Append], reason: str) -> None:
+        original(self, [replace(each, targets=()) for each in appends], reason)
 
     patch.setattr(Intake, "close", close)
 

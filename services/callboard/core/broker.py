@@ -542,7 +542,7 @@ class Broker:
         for session, declared in commit.declared.items():
             self._open_lanes(session, declared, now)
 
-    def not_kept(self, commit: Commit, reason: str, now: float) -> None:
+    def not_kept(self, commit: Commit, reason: str) -> None:
         """The engine could not keep ``commit``, and has nothing of it.
 
         Its publishes are refused, and all others until `can_keep`. The rest, of which nobody was
@@ -563,7 +563,7 @@ class Broker:
         commit.appends, agenda.commit.appends = [], []
         commit.add(agenda.commit)
         agenda.commit = commit
-        self._intake.close(appends, reason, now)
+        self._intake.close(appends, reason)
 
     def not_read(self, requests: Sequence[PageRequest]) -> None:
         """The engine could not read what it was asked for: it is to be asked again."""
@@ -692,13 +692,10 @@ class Broker:
             self._placer.release_reserved(now)
 
     def _answer_settlements(self, commit: Commit) -> None:
-        told: Session | None = None
-        for session, number, refusal in commit.settled:
-            session.outbox.settled_through = number
-            if refusal is not None:
-                session.outbox.settlements_refused.append(refusal)
-            if session is not told and session.is_live:
-                told = session
+        for session, settled in commit.settled.items():
+            session.outbox.settled_through = settled.through
+            session.outbox.settlements_refused += settled.refused
+            if session.is_live:
                 self._agenda.wake(session)
 
     def _check_pace(self, session: Session) -> None:

@@ -108,6 +108,19 @@ class Replay:
     behind: AgentQueue | None = None
 
 
+@dataclass(slots=True, eq=False)
+class Settled:
+    """Settlements of a session that are to be confirmed.
+
+    Attributes:
+        through: All up to this number.
+        refused: Those of them that are refused.
+    """
+
+    through: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+
+
 class Declared(NamedTuple):
     """What a worker has registered since the last commit, to be answered.
 
@@ -141,8 +154,7 @@ class Commit:
         pages: The same, as far as it is to be queued when the engine knows, by queue.
         changed: Deliveries that are kept, of which more turns have failed or sessions were lost.
         dead: Deliveries that become dead letters; their positions are removed as well.
-        settled: Settlements to confirm: the session, the number, why it was refused (None: it was
-            not).
+        settled: Settlements to confirm, by session.
         errands: What operators asked for, of which this is the last.
         declared: What sessions have registered, of which ``types`` has what the engine is to know.
         types: Durable types that are new, or subscribe to something else than before.
@@ -157,7 +169,7 @@ class Commit:
     drops: list[Drop] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
-    settled: list[tuple[Session, int, Refusal | None]] = field(default_factory=list)
+    settled: dict[Session, Settled] = field(default_factory=dict)
     errands: list[Errand] = field(default_factory=list)
     declared: dict[Session, Declared] = field(default_factory=dict)
     changed: list[Delivery] = field(default_factory=list)
@@ -198,8 +210,12 @@ class Commit:
             earlier = self.declared.get(session)
             lanes = {} if earlier is None else earlier.lanes
             self.declared[session] = declared._replace(lanes={**lanes, **declared.lanes})
+        for session, settled in later.settled.items():
+            answer = self.settled.setdefault(session, Settled())
+            answer.through = settled.through
+            answer.refused += settled.refused
         for each in fields(self):
-            if each.name not in ("declared", "types", "types_gone"):
+            if each.name not in ("declared", "settled", "types", "types_gone"):
                 getattr(self, each.name).extend(getattr(later, each.name))
 
     @property

@@ -28,7 +28,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from callboard.core.backlogs import PAGE, READ_AT_ONCE, PageRequest
-from callboard.core.commit import DeadLetter, Errand
+from callboard.core.commit import DeadLetter, Errand, Settled
 from callboard.core.errors import CallboardError, Code
 from callboard.core.event import Delivery
 from callboard.core.frames import Accepted, Refusal, Rejected, Released, Settlement
@@ -375,22 +375,22 @@ class Deliveries:
         agent.
         """
         commit, counters, out = self._agenda.commit, self._counters, self._out
-        lanes, settled, loads = session.lanes, commit.settled, self._loads
+        lanes, loads, last = session.lanes, self._loads, session.last_settlement
+        refused: list[Refusal] = []
         touched: dict[AgentQueue, AgentTypeState] = {}
         for settlement in settlements:
             number = settlement.number
-            if number <= session.last_settlement:
+            if number <= last:
                 continue
-            session.last_settlement = number
+            last = number
             found = out.get(settlement.position)
             if (
                 found is None
                 or found[0].attempt != settlement.attempt
                 or not found[2].grants.is_valid(found[1].partition, settlement.grant, session)
             ):
-                settled.append((session, number, _not_out(settlement)))
+                refused.append(_not_out(settlement))
                 continue
-            settled.append((session, number, None))
             delivery, queue, state = found
             touched[queue] = state
             match settlement.outcome:
@@ -413,6 +413,7 @@ class Deliveries:
             queue.settle(delivery)
             queue.ended += 1
             lanes[state.name].room += 1
+        self._confirm(session, last, refused)
         for queue, state in touched.items():
             if queue.ended:
                 state.queues.learn(queue, now)
@@ -630,6 +631,14 @@ class Deliveries:
         self.waiting_count += count
         self._counters.released += count
         return count
+
+    def _confirm(self, session: Session, last: int, refused: list[Refusal]) -> None:
+        """All settlements up to ``last`` are to be confirmed, but for those that are refused."""
+        if last > session.last_settlement:
+            session.last_settlement = last
+            settled = self._agenda.commit.settled.setdefault(session, Settled())
+            settled.through = last
+            settled.refused += refused
 
     def _release(
         self,

@@ -120,18 +120,16 @@ class Intake:
             counters.unmatched += not targets
             appends.append(Append(session, number, event, targets))
 
-    def close(self, appends: Iterable[Append], reason: str, now: float) -> None:
-        """The engine keeps nothing now: refuse ``appends``, all that are in line, and what comes.
+    def close(self, appends: Iterable[Append], reason: str) -> None:
+        """The engine keeps nothing now: refuse all publishes until `open`.
 
-        What waits for room waits on, and stands in line when its time comes. Idempotent. `open` is
-        to follow.
+        Those in line, which ``appends`` are, those that wait for room, and what comes. Idempotent.
 
         The engine is told of what was refused when it can be: later publishes are kept then, and
         who has not heard of the refusal must not take theirs for it. A host that comes before that
         takes what is said again.
         """
         self._why_closed = reason
-        freed: dict[Load, None] = {}
         for append in appends:
             if append.is_told:
                 self._note_told(append)
@@ -143,18 +141,22 @@ class Intake:
                 if agent not in full:
                     load = self._loads.by_type[agent[0]]
                     load.free(size)
-                    freed[load] = None
+                    self._loads.tidy(load)
             refusal = append.refusal or Refusal(append.number, Code.UNAVAILABLE, reason)
             self._tell(append.session, refusal)
-        for load in freed:
-            self.serve(load, now)
+        # After those, which are not held: see `Origin.answer`.
+        for waiter in [each for waiters in self._waiters.values() for each in waiters.values()]:
+            self._leave_lines(waiter)
+            self._remove(waiter)
+            self._free(waiter)
+            self._tell(waiter.session, Refusal(waiter.number, Code.UNAVAILABLE, reason))
 
     def open(self) -> None:
         """The engine keeps events again. Idempotent."""
         self._why_closed = None
         told, self._turned_away = self._turned_away, {}
-        # Before what has waited for room and stands in line by now.
-        self._agenda.commit.appends[:0] = [each for appends in told.values() for each in appends]
+        for appends in told.values():
+            self._agenda.commit.appends += sorted(appends, key=lambda each: each.number)
 
     def serve(self, load: Load, now: float) -> None:
         """There may be room in ``load``: give it to those who wait, in turn."""

@@ -324,7 +324,7 @@ class Switchboard:
         """The engine could not keep ``commit``: say so, and return when it can keep it."""
         log.warning("events cannot be kept, publishes are refused", reason=str(error))
         began_at = self._loop.time()
-        self.broker.not_kept(commit, str(error), began_at)
+        self.broker.not_kept(commit, str(error))
         self._told(str(error))
         self._act()
         while True:

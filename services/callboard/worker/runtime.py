@@ -414,7 +414,8 @@ class WorkerRuntime(BaseRuntime):
     def lost(self, session: WorkerSession, reason: CallboardError) -> None:
         """The session is over: others may have its agents by now."""
         self._lost_at = asyncio.get_running_loop().time()
-        self._said_through = self._publishes.last - len(session.outbox.publishes)
+        unsaid = len(session.outbox.publishes)
+        self._said_through = max(self._said_through, self._publishes.last - unsaid)
         self._runner.cut_off()
         self._calls.fail(reason)
 
