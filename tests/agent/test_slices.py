@@ -9,6 +9,7 @@ import pytest
 from callboard.agent.calls_made import SLICE, CallsMade
 from callboard.agent.publishes import SLICE as PUBLISHERS
 from callboard.agent.publishes import SLICE_BYTES, UnconfirmedPublishes
+from callboard.core.errors import Unavailable
 from callboard.core.event import Event
 from callboard.core.frames import Call, HostFrame, Reply
 
@@ -72,4 +73,22 @@ async def test_callers_go_on_in_slices() -> None:
     await asyncio.wait(tasks)
     assert answered == list(range(1, count))
     assert tasks[-1].cancelled()
+    assert calls.none_open
+
+
+async def test_who_is_answered_hears_the_answer_whatever_comes_then() -> None:
+    """The host may be lost before the last slice; those without an answer hear of that."""
+    calls = CallsMade(lambda _: None, lambda _: None, lambda *_: None)
+    count = 3 * SLICE
+    tasks = [
+        asyncio.create_task(calls.reply_to(Call(calls.next_id(), ("a", "b"), b"", 60.0), None))
+        for _ in range(count + 1)
+    ]
+    await asyncio.sleep(0)
+    calls.take([Reply(number, b"answer") for number in range(1, count + 1)])
+    calls.fail(Unavailable("the host is lost"))
+
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(each, Reply) for each in ends] == [True] * count + [False]
+    assert isinstance(ends[-1], Unavailable)
     assert calls.none_open

@@ -7,7 +7,7 @@ from callboard.core.commit import Commit
 from callboard.core.errors import Code
 from callboard.core.frames import TypeEntry
 from callboard.core.load import RECORD_BYTES
-from callboard.core.session import Session
+from callboard.core.session import LEASES, Session
 from sim.stage import Actor, Stage, subscribed, told
 
 SIZE = RECORD_BYTES + len(b"event")
@@ -202,3 +202,30 @@ def test_what_could_not_be_read_is_asked_for_again() -> None:
     assert stage.broker.wants_pages
     stage.read()
     assert told(worker.deliveries()) == ["a/x #2.1", "a/x #3.1"]
+
+
+def test_of_sessions_that_come_and_go_meanwhile_the_engine_hears_nothing() -> None:
+    """Workers without one try again and again, and each try begins one."""
+    stage = Stage()
+    publisher_of(stage).publish("x", topic="nobody", kept=False)
+    fail(stage)
+    for number in range(5):
+        session = Session(
+            f"w{number}", "w", incarnation="i", token=b"t", capabilities=frozenset({LEASES})
+        )
+        actor = Actor(stage, session)
+        stage.broker.join(session, stage.now)
+        actor.register("a", kept=False)
+        actor.leave()
+    commit = fail(stage)
+    assert (commit.sessions, commit.sessions_gone, commit.declared) == ([], [], {})
+    assert [each.name for each in commit.types] == ["a"]
+
+
+def test_who_has_nothing_to_claim_may_leave_unanswered() -> None:
+    """It holds nothing and never did: it need not wait for the engine."""
+    stage = Stage()
+    worker = stage.worker("w")
+    worker.register("a", kept=False)
+    worker.drain()
+    assert worker.session.is_drained

@@ -41,6 +41,7 @@ class CallsMade:
         self._cancel = cancel
         self._grant = grant
         self._open: dict[int, asyncio.Future[Reply] | StreamMade] = {}
+        self._answers: dict[asyncio.Future[Reply], Reply] = {}  # that callers are to hear yet
         self._late_at: dict[int, tuple[float, Call]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._none_open = asyncio.Event()
@@ -108,21 +109,29 @@ class CallsMade:
 
     def take(self, replies: Iterable[Reply]) -> None:
         """The host has answered; what nobody waits for is passed over."""
-        ended: list[tuple[asyncio.Future[Reply], Reply]] = []
+        ended: list[asyncio.Future[Reply]] = []
         for reply in replies:
             made = self._open.get(reply.call_id)
             if isinstance(made, StreamMade):
                 made.take(reply)
             elif made is not None:
-                ended.append((made, reply))
-        in_slices(_answer, ended, SLICE)
+                self._answers.setdefault(made, reply)
+                ended.append(made)
+        in_slices(self._answer, ended, SLICE)
 
     def fail(self, error: CallboardError) -> None:
-        """Nobody will answer what is open."""
+        """Nobody will answer what is open and has no answer."""
+        for answered in list(self._answers):
+            self._answer(answered)
         for made in self._open.values():
             _fail(made, error)
 
     # Inside.
+
+    def _answer(self, future: asyncio.Future[Reply]) -> None:
+        reply = self._answers.pop(future, None)
+        if reply is not None and not future.done():
+            future.set_result(reply)
 
     def _begin(self, call: Call, made: asyncio.Future[Reply] | StreamMade) -> None:
         self._open[call.id] = made
@@ -154,12 +163,6 @@ class CallsMade:
         del self._late_at[call.id]
         if not self._open:
             self._none_open.set()
-
-
-def _answer(ended: tuple[asyncio.Future[Reply], Reply]) -> None:
-    future, reply = ended
-    if not future.done():
-        future.set_result(reply)
 
 
 def _too_late(call: Call) -> DeadlineExceeded:

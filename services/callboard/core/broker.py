@@ -477,7 +477,7 @@ class Broker:
         self._leases.end(session)
         self._origins.leave(session, now)
         if session.has_lease:
-            self._agenda.commit.sessions_gone.append(session.token)
+            self._agenda.commit.part_with(session)
         was_claiming = self._reservations.leave(session, lease_until)
         self._exchange.lose(session)
         if not session.incarnation:  # else it may come back, and ask what became of them

@@ -196,6 +196,15 @@ class Commit:
             or self.has_presence
         )
 
+    def part_with(self, session: Session) -> None:
+        """``session`` is over, of which the engine knows, unless it is to hear of it here."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        else:
+            self.sessions_gone.append(session.token)
+        self.declared.pop(session, None)
+        self.settled.pop(session, None)
+
     def declare(self, types: Iterable[KeptType], gone: Collection[str]) -> None:
         """Bring what is new of types, which counts for more than what was said before."""
         by_name = {each.name: each for each in self.types if each.name not in gone}

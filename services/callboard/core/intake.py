@@ -149,6 +149,8 @@ class Intake:
             self._leave_lines(waiter)
             self._remove(waiter)
             self._free(waiter)
+            for load in waiter.loads:
+                self._loads.tidy(load)
             self._tell(waiter.session, Refusal(waiter.number, Code.UNAVAILABLE, reason))
 
     def open(self) -> None:
@@ -203,7 +205,7 @@ class Intake:
         return self._why_closed is None
 
     def turn_away(self, session: Session, publishes: Iterable[Publish]) -> None:
-        """Refuse publishes without the engine; nothing of their sessions is in line before them."""
+        """Refuse publishes without the engine: none that came before them is in line or waits."""
         reason, origin = self._why_closed or "", session.origin
         for publish in publishes:
             number = publish.number

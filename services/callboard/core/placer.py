@@ -154,11 +154,13 @@ class Placer:
 
     def tell_drained(self, session: Session) -> None:
         """Tell ``session``, once, when it asked to leave and holds nothing any more."""
+        lanes = session.lanes.values()
         if (
             session.draining
             and not session.is_drained
             and not self.held_count(session)
-            and all(lane.is_open for lane in session.lanes.values())  # it may claim some still
+            # Else it may still get what it claims.
+            and (not session.claims.partitions or all(each.is_open for each in lanes))
         ):
             session.is_drained = True
             session.outbox.drain = True

@@ -85,6 +85,7 @@ class Switchboard:
         self._errands: dict[Errand, asyncio.Future[None]] = {}
         self._session_numbers = count(1)
         self._is_closed = False
+        self._failed_at = 0.0
         self._spans = route_spans(
             engine=engine.name,
             partitions=broker.limits.partitions,
@@ -300,6 +301,8 @@ class Switchboard:
                 self._act()
                 if self._spans is not None:
                     self._spans.end(spans)
+            if not broker.can_publish:
+                self._go_on()
 
     async def read(self) -> None:
         """Let the engine read what is wanted of its backlogs, until cancelled."""
@@ -321,11 +324,15 @@ class Switchboard:
             self._act()  # others have the room of those of which nothing is to be read
 
     async def _wait_for_engine(self, commit: Commit, error: Unavailable) -> None:
-        """The engine could not keep ``commit``: say so, and return when it can keep it."""
-        log.warning("events cannot be kept, publishes are refused", reason=str(error))
-        began_at = self._loop.time()
+        """The engine could not keep ``commit``; return when it can keep something.
+
+        Publishes are taken again when what has gathered by then is kept as well.
+        """
+        if self.broker.can_publish:
+            log.warning("events cannot be kept, publishes are refused", reason=str(error))
+            self._failed_at = self._loop.time()
+            self._told(str(error))
         self.broker.not_kept(commit, str(error))
-        self._told(str(error))
         self._act()
         while True:
             await asyncio.sleep(TRY_AGAIN_S)
@@ -334,9 +341,12 @@ class Switchboard:
                 break
             except Unavailable as still:
                 log.debug("events cannot be kept", reason=str(still))
+
+    def _go_on(self) -> None:
         self.broker.can_keep()
         self._told(None)
-        log.info("events are kept again", after_s=round(self._loop.time() - began_at, 1))
+        log.info("events are kept again", after_s=round(self._loop.time() - self._failed_at, 1))
+        self._act()
 
     def _next_name(self) -> str:
         return f"session-{next(self._session_numbers)}"
