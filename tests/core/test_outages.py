@@ -54,7 +54,7 @@ def test_what_cannot_be_kept_is_refused_and_takes_no_room() -> None:
     assert stage.broker.queued_bytes == 0
     assert publisher.session.origin.unanswered_count == 0
 
-    stage.broker.can_keep()
+    stage.broker.reopen()
     publisher.publish("y")
     assert told(worker.deliveries()) == ["a/y #1.1"]
     assert refusals(publisher) == []
@@ -69,12 +69,12 @@ def test_the_engine_hears_later_of_what_was_refused() -> None:
     publisher.publish("x", kept=False)
     fail(stage)
     publisher.publish("y", kept=False)
-    stage.broker.can_keep()
+    stage.broker.reopen()
     publisher.publish("z", kept=False)
 
     again = fail(stage)
     assert [each.number for each in again.appends] == []
-    stage.broker.can_keep()
+    stage.broker.reopen()
     publisher.publish("z", kept=False)
     commit = stage.broker.take_commit()
     assert commit is not None
@@ -96,7 +96,7 @@ def test_no_more_is_noted_of_a_publisher_than_it_may_ask_for() -> None:
     for _ in range(100):
         publisher.publish("x", kept=False)
         publisher.heard()
-    stage.broker.can_keep()
+    stage.broker.reopen()
     commit = stage.broker.take_commit()
     assert commit is not None
     assert [each.number for each in commit.appends] == list(range(94, 102))
@@ -117,7 +117,7 @@ def test_what_has_ended_meanwhile_is_told_to_the_engine_later() -> None:
     assert worker.heard() == []
     assert stage.removed == []
 
-    stage.broker.can_keep()
+    stage.broker.reopen()
     stage.keep()
     assert stage.removed == [1, 2]
     frames = worker.heard()
@@ -158,7 +158,7 @@ def test_what_waits_for_room_is_refused_as_well() -> None:
     assert stage.broker.publishes_waiting_count == 0
     assert stage.broker.queued_bytes == SIZE
     worker.settle(delivery, kept=False)
-    stage.broker.can_keep()
+    stage.broker.reopen()
     publisher.publish("z")
     assert [each.agent for each in worker.deliveries()] == [("a", "z")]
 
@@ -175,7 +175,7 @@ def test_what_was_to_go_behind_does_not() -> None:
     assert commit.appends == []
     assert stage.broker.waiting_count == 3
     assert stage.broker.queued_bytes == 3 * SIZE
-    stage.broker.can_keep()
+    stage.broker.reopen()
     again = stage.worker("again", "a", subscriptions=[subscribed("a", "a")])
     handled = []
     while True:

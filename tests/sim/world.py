@@ -288,7 +288,7 @@ class World:
 
     def engine_heals(self) -> None:
         """It can keep events again."""
-        self.broker.can_keep()
+        self.broker.reopen()
 
     def reading_fails(self) -> None:
         """The engine could not read."""

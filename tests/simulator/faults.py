@@ -716,7 +716,7 @@ def a_full_disk_ends_events(patch: Patch) -> None:
 @fault
 def publishes_are_refused_for_ever(patch: Patch) -> None:
     """Nobody says that there is room on the disk again."""
-    patch.setattr(Broker, "can_keep", lambda _: None)
+    patch.setattr(Broker, "reopen", lambda _: None)
 
 
 @fault

@@ -545,7 +545,7 @@ class Broker:
     def not_kept(self, commit: Commit, reason: str) -> None:
         """The engine could not keep ``commit``, and has nothing of it.
 
-        Its publishes are refused, and all others until `can_keep`. The rest, of which nobody was
+        Its publishes are refused, and all others until `reopen`. The rest, of which nobody was
         told, the engine is to be given once more.
         """
         agenda, deliveries = self._agenda, self._deliveries
@@ -574,8 +574,8 @@ class Broker:
         """Whether publishes are taken, as far as there is room: the engine keeps events."""
         return self._intake.is_open
 
-    def can_keep(self) -> None:
-        """The engine can keep events again. Idempotent."""
+    def reopen(self) -> None:
+        """The engine can keep events again: publishes are taken. Idempotent."""
         self._intake.open()
 
     def restart(self, session: Session) -> None:

@@ -343,7 +343,7 @@ class Switchboard:
                 log.debug("events cannot be kept", reason=str(still))
 
     def _go_on(self) -> None:
-        self.broker.can_keep()
+        self.broker.reopen()
         self._told(None)
         log.info("events are kept again", after_s=round(self._loop.time() - self._failed_at, 1))
         self._act()
